@@ -1,0 +1,1 @@
+"""Users, sessions, trading accounts and exchange keys; who may see and do what."""

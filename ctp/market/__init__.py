@@ -1,0 +1,1 @@
+"""Candles: what they are, where they are kept, how they get here."""

@@ -1,0 +1,1 @@
+"""Notices to people: the transactional outbox, the messages and the channels."""

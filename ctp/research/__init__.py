@@ -1,0 +1,1 @@
+"""Backtests, sweeps and their figures; the compiled twin of core."""

@@ -1,0 +1,1 @@
+"""Live and paper trading: candle -> decide -> commit -> send; start-up is recovery."""

@@ -1,0 +1,1 @@
+"""The three programs: wiring only."""
