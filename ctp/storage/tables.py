@@ -118,7 +118,7 @@ audit_log = sa.Table(
     sa.Index("ix_audit_log_at", "at"),
 )
 
-# --- trading accounts (writer: web and CLI through ctp.accounts) ---------------------------------------------------------
+# --- trading accounts (writer: web and CLI through ctp.accounts) ------------------------------------------------------
 
 accounts = sa.Table(
     "accounts",
@@ -192,7 +192,7 @@ commands = sa.Table(
     sa.Index("ix_commands_open", "account_id", "done_at"),
 )
 
-# --- the bot's memory (writer: bot) -------------------------------------------------------------------------------------
+# --- the bot's memory (writer: bot) -----------------------------------------------------------------------------------
 
 account_states = sa.Table(
     "account_states",
@@ -298,7 +298,7 @@ decisions = sa.Table(
     sa.Column("candle_time", Time, nullable=False),
     sa.Column("outcome", sa.String(24), nullable=False),  # enter, exit, hold, no_signal, refused, no_candle
     sa.Column("reason", sa.String(32), nullable=False),  # the rule or refusal
-    sa.Column("numbers", sa.Text, nullable=False),  # JSON: rsi, close, volume_ratio, trend, stop, size, equity, budget …
+    sa.Column("numbers", sa.Text, nullable=False),  # JSON: rsi, close, volume_ratio, stop, size, equity …
     sa.Column("parameter_version", sa.Integer, nullable=False),
     sa.Column("decided_at", Time, nullable=False),
     sa.UniqueConstraint("account_id", "symbol", "candle_time"),
@@ -346,7 +346,7 @@ heartbeats = sa.Table(
     sa.Column("details", sa.Text, nullable=False, default="{}"),  # JSON: loop lag, memory, candle ages, version
 )
 
-# --- notices (appended by any process; deliveries written by the scheduler, web rows by the gateway) ---------------------
+# --- notices (appended by any process; deliveries written by the scheduler, web rows by the gateway) ------------------
 
 notices = sa.Table(
     "notices",
@@ -355,7 +355,8 @@ notices = sa.Table(
     sa.Column("user_id", Id, sa.ForeignKey("users.id"), nullable=False),
     sa.Column("account_id", Id, sa.ForeignKey("accounts.id")),
     sa.Column("kind", sa.String(24), nullable=False),
-    # trade_executed, position_opened, position_closed, ai_signal, stop_loss_hit, take_profit_hit, system_error, daily_report
+    # trade_executed, position_opened, position_closed, ai_signal, stop_loss_hit, take_profit_hit, system_error,
+    # daily_report
     sa.Column("facts", sa.Text, nullable=False),  # JSON: what happened, in numbers; text is made per reader
     sa.Column("deduplication_key", sa.String(128), nullable=False),
     sa.Column("urgent", sa.Boolean, nullable=False, default=False),

@@ -1,0 +1,5 @@
+"""Let `python -m ctp` be the command line."""
+
+from ctp.cli import main
+
+main()

@@ -1,0 +1,52 @@
+"""The root of the command line: the application, its groups, and how errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from ctp.errors import CtpError, InputError, NotAllowed
+
+app = typer.Typer(
+    name="ctp",
+    help="Crypto Trader Pro: one strategy in the notebook, the backtest, the live bot and the dashboard.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    add_completion=False,
+)
+
+
+def _print_version(asked: bool) -> None:
+    """Print the version and end when it was asked for."""
+    if asked:
+        typer.echo(f"ctp {version('ctp')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Crypto Trader Pro: one strategy in the notebook, the backtest, the live bot and the dashboard."""
+
+
+def exit_code(error: CtpError) -> int:
+    """Return what the shell gets for an expected error."""
+    if isinstance(error, InputError):
+        return 2
+    return 3 if isinstance(error, NotAllowed) else 1
+
+
+def main() -> None:
+    """Run the command line; an expected error is one sentence on stderr and its exit code."""
+    try:
+        app(prog_name="ctp")
+    except CtpError as error:
+        typer.echo(f"ctp: {error}", err=True)
+        sys.exit(exit_code(error))
