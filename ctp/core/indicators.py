@@ -14,9 +14,9 @@ from ctp.core.types import NAN
 
 
 class RsiState(NamedTuple):
-    """Wilder's averages after `count` closes; before the first value they hold plain sums."""
+    """Wilder's averages after `seen` closes; before the first value they hold plain sums."""
 
-    count: int
+    seen: int
     close: float
     gain: float
     loss: float
@@ -25,19 +25,19 @@ class RsiState(NamedTuple):
 
 
 class AtrState(NamedTuple):
-    """Wilder's average true range after `count` candles; a plain sum before the first value."""
+    """Wilder's average true range after `seen` candles; a plain sum before the first value."""
 
-    count: int
+    seen: int
     close: float
     total: float
     value: float  # NaN until defined
 
 
 class Window(NamedTuple):
-    """The last values, in a ring that is written in place; `count` values were ever put in."""
+    """The last values, in a ring that is written in place; `seen` values were ever put in."""
 
     ring: Any
-    count: int
+    seen: int
 
 
 NO_RSI = RsiState(0, NAN, 0.0, 0.0, NAN, NAN)
@@ -52,7 +52,7 @@ def rsi(period: int, state: RsiState, close: float) -> RsiState:
     The value is 0..100, NaN for the first `period` closes. A flat market is 50 by convention.
     Source: Wilder, New Concepts in Technical Trading Systems (1978).
     """
-    count = state.count + 1
+    count = state.seen + 1
     if count == 1:
         return RsiState(1, close, 0.0, 0.0, NAN, NAN)
     change = close - state.close
@@ -81,7 +81,7 @@ def atr(period: int, state: AtrState, high: float, low: float, close: float) -> 
     The first candle has no true range, so the first value stands at candle index `period`, as TA-Lib has it.
     Source: Wilder, New Concepts in Technical Trading Systems (1978).
     """
-    count = state.count + 1
+    count = state.seen + 1
     if count == 1:
         return AtrState(1, close, 0.0, NAN)
     span = max(high - low, abs(high - state.close), abs(low - state.close))
@@ -99,8 +99,8 @@ def atr(period: int, state: AtrState, high: float, low: float, close: float) -> 
 @kernel
 def push(window: Window, value: float) -> Window:
     """Put a value into the window, over the oldest one when it is full."""
-    window.ring[window.count % len(window.ring)] = value
-    return Window(window.ring, window.count + 1)
+    window.ring[window.seen % len(window.ring)] = value
+    return Window(window.ring, window.seen + 1)
 
 
 @kernel
@@ -110,9 +110,9 @@ def mean(window: Window) -> float:
     A running sum would drift from a fresh one, so it is summed anew each time it is asked for.
     """
     length = len(window.ring)
-    if window.count < length:
+    if window.seen < length:
         return NAN
-    oldest = window.count % length
+    oldest = window.seen % length
     total = 0.0
     for index in range(oldest, length):
         total += window.ring[index]
@@ -125,10 +125,10 @@ def mean(window: Window) -> float:
 def mean_before_last(window: Window) -> float:
     """Return the mean of a full window without its newest value, summed oldest to newest; NaN while it is not full."""
     length = len(window.ring)
-    if window.count < length:
+    if window.seen < length:
         return NAN
-    oldest = window.count % length
-    newest = (window.count - 1) % length
+    oldest = window.seen % length
+    newest = (window.seen - 1) % length
     total = 0.0
     for index in range(oldest, length if newest < oldest else newest):
         total += window.ring[index]

@@ -98,7 +98,7 @@ def add_position(market: Market, position: Position, exposure: Exposure) -> Expo
     price = exit_price(market, position.side, price_of(market, position.stop_ticks))
     outcome = gross_profit(position.side, size, position.entry_price, price) - taker_fee(market, size, price)
     return Exposure(
-        exposure.count + 1,
+        exposure.slots + 1,
         exposure.margin + position.margin,
         exposure.stopped_out + outcome,
         exposure.planned_loss,
@@ -110,7 +110,7 @@ def add_plan(market: Market, plan: Plan, exposure: Exposure) -> Exposure:
     """Add what a planned entry will use."""
     notional = size_of(market, plan.lots) * plan.close
     return Exposure(
-        exposure.count + 1,
+        exposure.slots + 1,
         exposure.margin + notional / plan.leverage,
         exposure.stopped_out,
         exposure.planned_loss + notional * plan.loss_width,

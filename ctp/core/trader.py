@@ -92,7 +92,7 @@ def trail(market: Market, position: Position, close: float, trailing_width: floa
         return position
     best = position.best_close
     is_better = close > best if position.side == LONG else close < best
-    if is_better or not best == best:
+    if is_better or best != best:
         best = close
     moved = trailing_stop_ticks(market, position.side, best, trailing_width)
     stop = max(position.stop_ticks, moved) if position.side == LONG else min(position.stop_ticks, moved)
@@ -225,7 +225,7 @@ def _refuse(
         return DAILY_LOSS_LOCK
     if account.drawdown_locked:
         return DRAWDOWN_LOCK
-    if exposure.count >= risk.max_open_positions:
+    if exposure.slots >= risk.max_open_positions:
         return MAX_OPEN_POSITIONS
     return ALLOWED
 

@@ -191,7 +191,7 @@ class Account(NamedTuple):
 class Exposure(NamedTuple):
     """What open positions and planned entries already use."""
 
-    count: int
+    slots: int
     margin: float
     stopped_out: float  # P&L of open positions as if filled at their stop now (<= 0 mostly)
     planned_loss: float

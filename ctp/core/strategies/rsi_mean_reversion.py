@@ -107,11 +107,11 @@ def _entry(
     """Return (first failing rule or ALL_HOLD, side). Both windows include this candle as their newest value."""
     # NaN is the only value that differs from itself: an indicator that is not defined yet.
     ready = momentum.value == momentum.value
-    if strategy.volume_factor > 0.0 and volumes.count <= strategy.volume_window:
+    if strategy.volume_factor > 0.0 and volumes.seen <= strategy.volume_window:
         ready = False
-    if strategy.trend_window > 0 and closes.count < strategy.trend_window:
+    if strategy.trend_window > 0 and closes.seen < strategy.trend_window:
         ready = False
-    if strategy.stop_atr > 0.0 and not ranges.value == ranges.value:
+    if strategy.stop_atr > 0.0 and ranges.value != ranges.value:
         ready = False
     if not ready:
         return NOT_READY, FLAT
