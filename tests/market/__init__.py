@@ -1,0 +1,1 @@
+"""Market data: what is let in, what is stored, what comes back."""
