@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ctp.cli import data
 from ctp.errors import CtpError, InputError, NotAllowed
 
 app = typer.Typer(
@@ -34,6 +35,9 @@ def root(
     ] = False,
 ) -> None:
     """Crypto Trader Pro: one strategy in the notebook, the backtest, the live bot and the dashboard."""
+
+
+app.add_typer(data.app, name="data")
 
 
 def exit_code(error: CtpError) -> int:
