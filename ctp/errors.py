@@ -8,6 +8,7 @@ CtpError
 ├── NotFound               there is no such thing, or it is not yours to see
 ├── CandleGap              repair the history, then ask again
 ├── DataDamaged            a file cannot be trusted; says which and how to get it back
+├── StorageUnavailable     nothing was written: make room or wait, then try again
 ├── StateConflict          somebody else did it first; read again, then decide
 ├── ExchangeError
 │   ├── ExchangeBusy       retry later; carries retry_after_s
@@ -67,6 +68,10 @@ class DataDamaged(CtpError):
         """Say which file, what is wrong with it and how to get the data back."""
         super().__init__(f"{file}: {reason}; {remedy}")
         self.file, self.reason, self.remedy = file, reason, remedy
+
+
+class StorageUnavailable(CtpError):
+    """The database cannot write now (disk full, locked, server gone); nothing of the transaction was kept."""
 
 
 class StateConflict(CtpError):

@@ -1,0 +1,313 @@
+"""Settings: `ctp.toml`, then `CTP__SECTION__KEY` from the environment, checked once and frozen.
+
+Invariants:
+1. An unknown key or a wrong value stops the process and names the key, where it stood and what it may be.
+2. A secret is never a setting: settings name files that hold secrets, readable by their owner alone (0600).
+   A secret in a `CTP_*` variable is refused, because process managers write their environment to disk.
+3. The hard ceilings of risk are not settings; no file can raise them.
+4. Everything a run writes lies under `home`; its folders are made on demand, readable by their owner alone (0700).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ctp.errors import ConfigError
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Positive = Annotated[float, Field(gt=0)]
+
+_SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSPHRASE|TOKEN|CREDENTIAL|API_?KEY|FERNET|PRIVATE_?KEY", re.IGNORECASE)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address reaches this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class _Section(BaseModel):
+    """A frozen table of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(_Section):
+    """Where the database is."""
+
+    url: str = ""  # empty: sqlite in home
+    password_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _no_password(self) -> DatabaseSettings:
+        """Refuse a password inside the address."""
+        if urlsplit(self.url).password:
+            raise ValueError("holds a password; put it in a file (0600) and name that in database.password_file")
+        return self
+
+
+class WebSettings(_Section):
+    """The gateway and the dashboards behind it."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8501
+    public_url: str = ""
+    certificate_file: Path | None = None
+    certificate_key_file: Path | None = None
+    session_hours: Annotated[float, Field(gt=0, le=720)] = 12
+    voila_port: Port = 8866
+
+    @model_validator(mode="after")
+    def _encrypted_or_local(self) -> WebSettings:
+        """Refuse to offer passwords and money in clear text to a network."""
+        if (self.certificate_file is None) != (self.certificate_key_file is None):
+            raise ValueError("certificate_file and certificate_key_file belong together; one is missing")
+        if not is_loopback(self.host) and self.certificate_file is None:
+            raise ValueError(
+                f'host {self.host!r} is open to the network without TLS. Keep host = "127.0.0.1" and put Caddy in front'
+                f" with two lines in its Caddyfile: `trade.example.com` and `reverse_proxy 127.0.0.1:{self.port}`"
+                " (then set web.public_url), or name web.certificate_file and web.certificate_key_file"
+            )
+        address = urlsplit(self.public_url)
+        if self.public_url and (address.scheme not in ("http", "https") or not address.hostname or address.path):
+            raise ValueError(f"public_url {self.public_url!r} must be scheme://host[:port] without a path")
+        if address.scheme == "http" and not is_loopback(address.hostname or ""):
+            raise ValueError(f"public_url {self.public_url!r} must be https: only this machine itself may use plain http")
+        return self
+
+
+class TradingSettings(_Section):
+    """How the bot works; not how much it risks."""
+
+    entry_stale_after_s: Annotated[float, Field(gt=0, le=600)] = 30
+    reconcile_every_s: Annotated[float, Field(gt=0, le=60)] = 60
+    recv_window_ms: Annotated[int, Field(ge=100, le=5000)] = 5000
+    protection_deadline_s: Annotated[float, Field(gt=0, le=2)] = 2
+    command_poll_s: Annotated[float, Field(gt=0, le=1)] = 0.25
+
+
+class PaperEndpoint(_Section):
+    """Where one simulated exchange listens, and how to steer it."""
+
+    port: Port | None = None
+    ca_file: Path | None = None
+    control_url: str = ""
+    control_token_file: Path | None = None
+
+
+class PaperSettings(PaperEndpoint):
+    """The simulated exchange of paper accounts; an exchange may have its own in `exchanges`."""
+
+    exchanges: dict[str, PaperEndpoint] = Field(default_factory=dict)
+
+    def endpoint(self, exchange: str) -> PaperEndpoint:
+        """Return where paper accounts of this exchange trade."""
+        return self.exchanges.get(exchange, self)
+
+
+class LogSettings(_Section):
+    """What is logged and how much of it is kept."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    console: bool = True
+    file_bytes: Annotated[int, Field(ge=10_000)] = 20_000_000
+    files_kept: Annotated[int, Field(ge=1, le=1000)] = 10
+
+
+class NoticeSettings(_Section):
+    """How notices are delivered."""
+
+    poll_s: Positive = 1.0
+    lease_s: Positive = 60.0
+    attempts: Annotated[int, Field(ge=1, le=100)] = 10
+    backoff_s: Positive = 5.0
+    backoff_ceiling_s: Positive = 3600.0
+
+
+class RetentionSettings(_Section):
+    """How long rows stay in the database. Ledger and audit log are never pruned and have no setting."""
+
+    decision_days: Annotated[int, Field(ge=7)] = 90
+    equity_minute_days: Annotated[int, Field(ge=1)] = 7
+    equity_hour_days: Annotated[int, Field(ge=2)] = 90
+    notice_days: Annotated[int, Field(ge=1)] = 90
+
+
+class Settings(_Section):
+    """Everything an operator may set, frozen."""
+
+    home: Path
+    database: DatabaseSettings = DatabaseSettings()
+    web: WebSettings = WebSettings()
+    trading: TradingSettings = TradingSettings()
+    paper: PaperSettings = PaperSettings()
+    logs: LogSettings = LogSettings()
+    notices: NoticeSettings = NoticeSettings()
+    retention: RetentionSettings = RetentionSettings()
+
+    def folder(self, name: str) -> Path:
+        """Return `home/name`, made on demand for its owner alone."""
+        for path in (self.home, self.home / name):
+            if not path.is_dir():
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self.home / name
+
+    @property
+    def candles(self) -> Path:
+        """Folder of the candle store."""
+        return self.folder("candles")
+
+    @property
+    def keys(self) -> Path:
+        """Folder of the secret key files."""
+        return self.folder("keys")
+
+    @property
+    def log_folder(self) -> Path:
+        """Folder of the logs, one file for each process."""
+        return self.folder("logs")
+
+    @property
+    def reports(self) -> Path:
+        """Folder of the reports."""
+        return self.folder("reports")
+
+    @property
+    def backups(self) -> Path:
+        """Folder of the backups."""
+        return self.folder("backups")
+
+    @property
+    def cache(self) -> Path:
+        """Folder of what can be made again at any time."""
+        return self.folder("cache")
+
+    @property
+    def archive(self) -> Path:
+        """Folder of rows that retention moved out of the database."""
+        return self.folder("archive")
+
+    @property
+    def database_url(self) -> str:
+        """Return the database's address, with its password if a file holds one. Never log it."""
+        if not self.database.url:
+            self.folder("")
+            return f"sqlite:///{self.home / 'ctp.db'}"
+        if self.database.password_file is None:
+            return self.database.url
+        parts = urlsplit(self.database.url)
+        password = read_secret(self.database.password_file, "database.password_file")
+        user, _, place = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{place}").geturl()
+
+
+def home_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """Return the folder that holds everything a run writes: `CTP_HOME`, or `var` in the project's root."""
+    env = os.environ if environment is None else environment
+    return Path(env.get("CTP_HOME") or PROJECT / "var").expanduser().absolute()
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings of this run.
+
+    environment: defaults to the process's own. Raises ConfigError naming the key, its source and the remedy.
+    """
+    env = os.environ if environment is None else environment
+    _refuse_secrets(env)
+    home = home_folder(env)
+    file = Path(env["CTP_CONFIG"]).expanduser() if env.get("CTP_CONFIG") else home / "ctp.toml"
+    values = _from_file(file, required=bool(env.get("CTP_CONFIG")))
+    sources = {key: str(file) for key in _paths(values)}
+    for name, value in sorted(env.items()):
+        if name.startswith("CTP__"):
+            path = tuple(part.lower() for part in name.removeprefix("CTP__").split("__"))
+            _put(values, path, value, name)
+            sources[path] = name
+    if "home" in values:
+        raise ConfigError(f"home in {file}: the home folder is chosen by the variable CTP_HOME")
+    try:
+        return Settings.model_validate({**values, "home": home})
+    except ValidationError as error:
+        raise ConfigError("; ".join(_sentence(problem, sources, file) for problem in error.errors())) from None
+
+
+def read_secret(file: Path, setting: str) -> str:
+    """Return the secret a file holds, without its trailing newline.
+
+    Raises ConfigError when it is missing, empty or readable by others.
+    """
+    try:
+        mode = file.stat().st_mode
+        secret = file.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{setting}: cannot read {file}: {error}") from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise ConfigError(f"{setting}: {file} can be read by others; run `chmod 600 {file}`")
+    if not secret:
+        raise ConfigError(f"{setting}: {file} is empty")
+    return secret
+
+
+def _refuse_secrets(env: Mapping[str, str]) -> None:
+    """Refuse secrets in the environment without repeating them."""
+    for name in sorted(env):
+        named_file = name.upper().endswith(("_FILE", "_URL"))
+        if name.upper().startswith("CTP_") and not named_file and _SECRET_NAME.search(name):
+            raise ConfigError(f"{name}: a secret in the environment is refused; put it in a file (0600) and name the file")
+
+
+def _from_file(file: Path, *, required: bool) -> dict[str, Any]:
+    """Read the TOML file; a missing one is empty unless it was asked for by name."""
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        if required:
+            raise ConfigError(f"CTP_CONFIG: there is no file {file}") from None
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def _paths(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """List the path of every leaf."""
+    paths: list[tuple[str, ...]] = []
+    for key, value in values.items():
+        paths += _paths(value, (*above, key)) if isinstance(value, dict) else [(*above, key)]
+    return paths
+
+
+def _put(values: dict[str, Any], path: tuple[str, ...], value: str, name: str) -> None:
+    """Lay one environment variable over the file's values."""
+    for key in path[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{name}: {key} is not a section")
+    values[path[-1]] = value
+
+
+def _sentence(problem: Any, sources: Mapping[tuple[str, ...], str], file: Path) -> str:
+    """Say in one sentence which key is wrong, where it stands, what it was and what it may be."""
+    path = tuple(str(part) for part in problem["loc"])
+    key, source = ".".join(path), sources.get(path, str(file))
+    if problem["type"] == "extra_forbidden":
+        return f"{key} in {source}: there is no such setting; ctp.example.toml lists them all"
+    message = problem["msg"].removeprefix("Value error, ")
+    # A whole section or an address is not repeated: it may hold what must not reach a log.
+    shown = f" = {problem['input']!r}" if path in sources and "password" not in message else ""
+    return f"{key}{shown} in {source}: {message}"
