@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ctp.cli import data
+from ctp.cli import data, database
+from ctp.cli.doctor import doctor
 from ctp.errors import CtpError, InputError, NotAllowed
 
 app = typer.Typer(
@@ -37,7 +38,9 @@ def root(
     """Crypto Trader Pro: one strategy in the notebook, the backtest, the live bot and the dashboard."""
 
 
+app.command(epilog="Example: ctp doctor --json")(doctor)
 app.add_typer(data.app, name="data")
+app.add_typer(database.app, name="db")
 
 
 def exit_code(error: CtpError) -> int:

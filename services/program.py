@@ -1,0 +1,53 @@
+"""What the three programs have in common: settings, logs, signals, exit codes.
+
+Invariants:
+1. A wrong configuration ends with exit code 78, which PM2 does not restart; any other failure with 1, which it does.
+2. A program never outlives the process that started it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from ctp.config import Settings, load_settings
+from ctp.errors import ConfigError, CtpError
+from ctp.lifetime import end_with_parent, until_stopped
+from ctp.logs import logger, start_logging
+
+EXIT_CONFIGURATION = 78  # EX_CONFIG of <sysexits.h>; named in ecosystem.config.js
+
+
+def run_program(name: str, serve: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
+    """Run one service until a signal stops it; never returns.
+
+    Errors that are expected are one line, on stderr and in the log; anything else is logged with its traceback.
+    """
+    end_with_parent(os.getppid(), signal.SIGKILL)
+    log = logger(f"services.{name}")
+    try:
+        settings = load_settings()
+        logs = settings.logs
+        start_logging(
+            name,
+            settings.log_folder,
+            level=logs.level,
+            console=logs.console,
+            file_bytes=logs.file_bytes,
+            files_kept=logs.files_kept,
+        )
+        log.info("service_started", pid=os.getpid())
+        asyncio.run(until_stopped(serve(settings)))
+        log.info("service_stopped")
+    except CtpError as error:
+        log.error("service_failed", error=str(error))
+        print(f"crypto-trader-{name}: {error}", file=sys.stderr)
+        sys.exit(EXIT_CONFIGURATION if isinstance(error, ConfigError) else 1)
+    except Exception:
+        log.exception("service_crashed")
+        raise
+    sys.exit(0)
