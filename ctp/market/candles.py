@@ -12,14 +12,16 @@ Invariants:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from ctp.errors import InputError
 from ctp.market.series import CANDLE_FIELDS, MINUTE_MS, Kind, Series, timeframe_ms
 from ctp.market.validation import candle_defect, funding_defect, iso, refuse
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Gap(NamedTuple):
@@ -117,6 +119,8 @@ class Candles:
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, symbol: str, timeframe: str, exchange: str = "binance") -> Candles:
         """Return validated candles from a frame indexed by open time (naive times are UTC)."""
+        import pandas as pd  # here, because the bot takes candles and never a frame: 40 MB less
+
         index = frame.index
         if not isinstance(index, pd.DatetimeIndex):
             raise InputError("index", type(index).__name__, "must be a DatetimeIndex of open times")
@@ -133,6 +137,8 @@ class Candles:
 
     def to_frame(self) -> pd.DataFrame:
         """Return a frame indexed by aware UTC open time, with copies of the five columns."""
+        import pandas as pd
+
         index = pd.DatetimeIndex(self.time.astype("datetime64[ms]"), name="time").tz_localize("UTC")
         return pd.DataFrame({name: values.copy() for name, values in self.columns().items()}, index=index)
 

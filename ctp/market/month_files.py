@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -40,47 +41,53 @@ def damaged(path: Path, series: Series, reason: str) -> DataDamaged:
     return DataDamaged(str(path), reason, f"delete this file, then import that month again or run: {command}")
 
 
-def read_month(path: Path, series: Series, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
-    """Return the named columns of a month file (all of them without names), checksums verified.
-
-    The arrays may be read-only views of the file's buffers. Raises DataDamaged naming the file.
-    """
-    wanted = list(names or series.row.names or ())
+@contextmanager
+def _naming(path: Path, series: Series) -> Iterator[None]:
+    """Turn whatever reading a broken file raises into DataDamaged naming it."""
     try:
-        with pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
-            table = file.read(columns=wanted, use_threads=False)
-        columns = {name: table.column(name).combine_chunks().to_numpy(zero_copy_only=True) for name in wanted}
-    except (pa.ArrowException, KeyError, OSError) as error:
+        yield
+    except (pa.ArrowException, OSError, KeyError, AttributeError, IndexError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise damaged(path, series, f"is not readable as candle data ({first_line})") from error
-    for name, values in columns.items():
-        if values.dtype != series.row[name]:
-            raise damaged(path, series, f"column {name} is {values.dtype}, not {series.row[name]}")
-    return columns
 
 
-def read_months(paths: Sequence[Path], series: Series, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _open(path: Path) -> pq.ParquetFile:
+    """Open a month file with every page's checksum to be verified."""
+    return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+
+
+def read_months(paths: Sequence[Path], series: Series, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Return the named columns of several month files, one after the other, in fresh arrays.
 
     Each thread decodes a file and copies it into its place, so nothing is copied twice.
+    Raises DataDamaged naming the broken file.
     """
-    counts = [month_footer(path, series)[0] for path in paths]
-    ends = np.cumsum([0, *counts])
-    columns = {name: np.empty(int(ends[-1]), series.row[name]) for name in names}
+    files = []
+    for path in paths:
+        with _naming(path, series):
+            files.append(_open(path))
+    ends = np.cumsum([0, *(file.metadata.num_rows for file in files)]).tolist()
+    columns = {name: np.empty(ends[-1], series.row[name]) for name in names}
 
-    def fill(path: Path, first: int, last: int) -> None:
+    def fill(position: int) -> None:
         """Put one month where it belongs."""
-        for name, values in read_month(path, series, names).items():
-            columns[name][first:last] = values
+        path, file = paths[position], files[position]
+        with _naming(path, series), file:
+            table = file.read(columns=list(names), use_threads=False)
+            for name in names:
+                values = table.column(name).combine_chunks().to_numpy(zero_copy_only=True)
+                if values.dtype != series.row[name]:
+                    raise damaged(path, series, f"column {name} is {values.dtype}, not {series.row[name]}")
+                columns[name][ends[position] : ends[position + 1]] = values
 
     with ThreadPoolExecutor(_READERS) as pool:
-        list(pool.map(fill, paths, ends[:-1].tolist(), ends[1:].tolist()))
+        list(pool.map(fill, range(len(files))))
     return columns
 
 
 def read_month_rows(path: Path, series: Series) -> np.ndarray:
     """Return a month file as rows, ready to be merged."""
-    columns = read_month(path, series)
+    columns = read_months([path], series, series.row.names or ())
     rows = np.empty(columns["ts"].size, series.row)
     for name, values in columns.items():
         rows[name] = values
@@ -94,22 +101,15 @@ def month_last_time(path: Path, series: Series) -> int:
 
 def month_footer(path: Path, series: Series) -> tuple[int, int, int]:
     """Return (rows, first time, last time) of a month file without reading its pages."""
-    try:
-        with pq.ParquetFile(path) as file:
-            group = file.metadata.row_group(0)
-            statistics = group.column(0).statistics
-            return file.metadata.num_rows, int(statistics.min), int(statistics.max)
-    except (pa.ArrowException, OSError, AttributeError, IndexError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise damaged(path, series, f"has no readable footer ({first_line})") from error
+    with _naming(path, series), _open(path) as file:
+        statistics = file.metadata.row_group(0).column(0).statistics
+        return file.metadata.num_rows, int(statistics.min), int(statistics.max)
 
 
 def month_labels(path: Path, series: Series) -> Series:
     """Return the series a month file says it belongs to."""
-    try:
+    with _naming(path, series):
         metadata = pq.read_schema(path).metadata or {}
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(path, series, "has no readable footer") from error
     words = {name: metadata.get(name.encode(), b"").decode(errors="replace") for name in Series._fields}
     kind = words["kind"]
     known = next((name for name in KINDS if name == kind), None)

@@ -84,7 +84,7 @@ class CandleStore:
         rows = _as_rows(data)
         if not rows.size:
             return Appended(0, 0, ())
-        folder = self._folder(series)
+        folder = self.folder(series)
         with _one_writer(folder):
             journal = month_files.read_journal(folder, series)
             newest = self._newest_month(folder)
@@ -126,7 +126,7 @@ class CandleStore:
     def list(self) -> Iterator[StoredSeries]:
         """Yield every stored series by name, from footers alone."""
         for series in self._all_series():
-            folder = self._folder(series)
+            folder = self.folder(series)
             journal = month_files.read_journal(folder, series)
             footers = [month_files.month_footer(path, series) for path in _months(folder)]
             newer = journal[journal["ts"] > footers[-1][2]] if footers else journal
@@ -145,7 +145,7 @@ class CandleStore:
 
     def _verify(self, series: Series) -> Verified:
         """Check one series: checksums, labels, months, and the rules of `validation`."""
-        folder, problems, parts = self._folder(series), [], []
+        folder, problems, parts = self.folder(series), [], []
         for path in _months(folder):
             try:
                 part = month_files.read_month_rows(path, series)
@@ -179,7 +179,7 @@ class CandleStore:
         self, series: Series, start: int | None, end: int | None, names: tuple[str, ...] | None = None
     ) -> dict[str, np.ndarray]:
         """Return columns of the rows in [start, end) as fresh contiguous arrays."""
-        folder, wanted = self._folder(series), names or series.row.names or ()
+        folder, wanted = self.folder(series), names or series.row.names or ()
         # The journal first: a fold that happens in between moves its rows to where they are read next.
         journal = month_files.read_journal(folder, series)
         paths = [path for path in _months(folder) if _in_range(path.stem, start, end)]
@@ -199,7 +199,7 @@ class CandleStore:
 
     def _nothing(self, series: Series, start: int | None, end: int | None) -> NotFound:
         """Return the sentence that says what is stored and which command fetches the rest."""
-        folder = self._folder(series)
+        folder = self.folder(series)
         stored = "nothing of it is stored"
         paths = _months(folder)
         if paths:
@@ -234,7 +234,7 @@ class CandleStore:
             month_files.drop_journal(folder)
         return Appended(int(rows.size) - unchanged - len(revised), unchanged, tuple(revised))
 
-    def _folder(self, series: Series) -> Path:
+    def folder(self, series: Series) -> Path:
         """Return where a series lives."""
         return self.root / series.folder
 

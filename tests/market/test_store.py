@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from ctp.market import month_files
 from ctp.market.candles import Candles, FundingRates
 from ctp.market.series import CANDLE_FIELDS, TIMEFRAMES, Series
 from ctp.market.store import JOURNAL_ROWS, CandleStore
+from tests.conftest import ROOT
 from tests.market.made import HOUR, JANUARY, files_below, made_candles, without
 
 BTC = Series("binance", "BTC/USDT", "1h")
@@ -255,3 +259,45 @@ def test_what_is_stored_can_be_read_by_anyone(store: CandleStore) -> None:
     table = pq.read_table(reach(store, "2024-01.parquet"))
     assert table.column_names == ["ts", *CANDLE_FIELDS]
     assert table.schema.metadata[b"symbol"] == b"BTC/USDT"
+
+
+def test_two_writers_at_once_lose_nothing(store: CandleStore) -> None:
+    """Let two threads with their own stores append every other candle of the same months."""
+    candles = made_candles(1000)
+
+    def write(first: int) -> None:
+        """Append every other stretch of 25 candles."""
+        own = CandleStore(store.root)
+        for n in range(first, 1000, 50):
+            own.append(candles.between(JANUARY + n * HOUR, JANUARY + (n + 25) * HOUR))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, (0, 25)))
+    assert store.load(BTC) == candles
+
+
+def test_a_writer_killed_at_any_moment_leaves_whole_rows(store: CandleStore, tmp_path: Path) -> None:
+    """Kill a process that appends candle after candle; what it said is stored is there, and it can go on."""
+    candles = made_candles(4000)
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from ctp.market.store import CandleStore\n"
+        "from tests.market.made import made_candles, JANUARY, HOUR\n"
+        "store, candles = CandleStore(Path(sys.argv[1])), made_candles(4000)\n"
+        "for n in range(int(sys.argv[2]), 4000, 40):\n"
+        "    store.append(candles.between(JANUARY + n * HOUR, JANUARY + (n + 40) * HOUR)); print(n + 40, flush=True)\n"
+    )
+    done = 0
+    for lines in (1, 7, 14):
+        command = [sys.executable, "-c", script, str(store.root), str(done)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as writer:
+            assert writer.stdout is not None
+            for _ in range(lines):
+                done = int(writer.stdout.readline())
+            writer.kill()
+        stored = store.load(BTC)
+        assert len(stored) >= done
+        assert stored == candles.between(None, JANUARY + len(stored) * HOUR)
+        assert [verified.problems for verified in store.verify()] == [()]
+    store.append(candles)
+    assert store.load(BTC) == candles
