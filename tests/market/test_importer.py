@@ -228,6 +228,8 @@ def test_an_unclosed_candle_is_refused_and_repair_drops_it(tmp_path: Path, store
         "dropped because the candle is not closed yet: 1 rows, first row 10 (2024-01-01T09:00:00Z)"
     ]
     assert store.load(BTC) == made_candles(10).between(None, now - HOUR)
+    with pytest.raises(InputError, match="is not over yet"):
+        import_file(path, BTC, store, now_ms=JANUARY + 10 * HOUR - 1)
     assert import_file(path, BTC, store, now_ms=JANUARY + 10 * HOUR).added == 1
 
 
