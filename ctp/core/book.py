@@ -11,6 +11,7 @@ from ctp.core.steps import price_of, size_of
 from ctp.core.stops import liquidation_price, stop_loss_ticks, take_profit_ticks
 from ctp.core.types import (
     LIQUIDATION,
+    NAN,
     NO_POSITION,
     NO_TRADE,
     STOP_LOSS,
@@ -185,7 +186,7 @@ def book_exit(
         position.fee + fee,
         position.funding,
         pnl,
-        pnl / risk,
+        pnl / risk if risk > 0.0 else NAN,  # a stop within one tick of the entry risks nothing to measure by
         reason,
         slippage if reason != LIQUIDATION else position.slippage,
         position.entry_equity,

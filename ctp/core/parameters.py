@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections import namedtuple
 from functools import cache
 from typing import Any, Self
@@ -76,9 +77,15 @@ def parameter(default: Any, bound: Bound) -> Any:
 
 
 @cache
-def _numbers_type(kind: type) -> Any:
-    """Return the NamedTuple that holds the numbers of one kind of parameter set."""
-    return namedtuple(kind.__name__ + "Values", [field.name for field in dataclasses.fields(kind)])
+def _numbers_type(kind: Any) -> Any:
+    """Return the NamedTuple that holds the numbers of one kind of parameter set.
+
+    It is put beside its parameter set, so that compiled code on disk finds it again by name.
+    """
+    names = [field.name for field in dataclasses.fields(kind)]
+    numbers = namedtuple(kind.__name__ + "Values", names, module=kind.__module__)  # type: ignore[misc]
+    setattr(sys.modules[kind.__module__], numbers.__name__, numbers)
+    return numbers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

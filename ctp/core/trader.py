@@ -33,6 +33,7 @@ from ctp.core.types import (
     FLAT,
     GAP_IN_DATA,
     HOLD,
+    LIQUIDATION,
     LONG,
     MAX_OPEN_POSITIONS,
     NAN,
@@ -43,6 +44,8 @@ from ctp.core.types import (
     NO_SIGNAL_YET,
     REFUSED,
     STILL_OPEN,
+    STOP_LOSS,
+    TRAILING_STOP,
     WARMING_UP,
     Account,
     Candle,
@@ -259,10 +262,18 @@ def exposure_of(markets: Any, states: Any) -> Exposure:
 
 
 @kernel
-def put(states: Any, index: int, state: TraderState) -> Any:
-    """Put a symbol's state back; replaced when the states of a compiled loop are a tuple."""
-    states[index] = state
-    return states
+def cooldown_after(strategy: Any, reason: int, cooldown: int) -> int:
+    """Return the closes left without entry once a position was closed for that reason."""
+    if reason in (STOP_LOSS, TRAILING_STOP, LIQUIDATION):
+        return strategy.cooldown
+    return cooldown
+
+
+@kernel
+def put(items: Any, index: int, item: Any) -> Any:
+    """Put one symbol's item in place; replaced where the items of a compiled loop are a tuple of one."""
+    items[index] = item
+    return items
 
 
 @kernel
@@ -301,7 +312,7 @@ def close_candles(
             states = put(states, index, state)
             if has_plan(state.plan):
                 exposure = add_plan(markets[index], state.plan, exposure)
-            intents[index] = intent
+            intents = put(intents, index, intent)
         else:
-            intents[index] = absent(account)
+            intents = put(intents, index, absent(account))
     return states, account, intents

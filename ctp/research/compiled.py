@@ -1,0 +1,107 @@
+"""The compiled twin of the trading definition.
+
+`compile_kernel` takes a function marked with `@kernel`, gives a copy of it globals in which every other kernel is replaced by
+its own compiled twin, and hands that to numba. So there is one source: the bot runs it as Python, research runs it compiled.
+No fastmath: the results are equal to the bit. Compiled code is kept under CTP_HOME/cache/numba/<hash of sources and versions>,
+because numba's own cache does not notice an edit in a callee's file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import types
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+
+import ctp.core
+from ctp.config import home_folder
+from ctp.core.kernel import kernel, new_buffer
+from ctp.core.strategies import Strategy, strategy_start, strategy_step
+from ctp.core.trader import put
+
+_SOURCES = (Path(ctp.core.__file__).parent, Path(__file__).parent)
+
+
+@cache
+def source_hash() -> str:
+    """Return the SHA-256 of everything that decides what compiled code does."""
+    digest = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
+    for folder in _SOURCES:
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(file.relative_to(folder).as_posix().encode() + b"\\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+@numba.njit
+def new_array(length: int) -> Any:
+    """Return `length` zeros: what `new_buffer` is when compiled."""
+    return np.zeros(length)
+
+
+@numba.njit
+def put_only(items: Any, index: int, item: Any) -> Any:
+    """Return a tuple of the one item: what `put` is when an account has one symbol."""
+    return (item,)
+
+
+def compile_kernel(function: Callable[..., Any], strategy: Strategy, *, one_symbol: bool) -> Callable[..., Any]:
+    """Return the compiled twin of a kernel for one strategy.
+
+    one_symbol: lists of symbols become tuples of one, which the compiler keeps in registers; several times faster.
+    """
+    folder = home_folder() / "cache" / "numba" / source_hash()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    numba.config.CACHE_DIR = str(folder)
+    replaced: dict[Any, Any] = {
+        new_buffer: new_array,
+        strategy_start: strategy.start,
+        strategy_step: strategy.step,
+    }
+    if one_symbol:
+        replaced[put] = put_only
+    return _Compiler(replaced).entry(function)
+
+
+class _Compiler:
+    """Compiles one kernel and everything it calls, each function once."""
+
+    def __init__(self, replaced: Mapping[Any, Any]) -> None:
+        """Take the globals to be replaced, by their plain values."""
+        self.replaced = replaced
+        self.done: dict[Any, Any] = {}
+
+    def entry(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Compile the function that is called from Python; it alone is cached, with all it calls inside."""
+        return numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(self._rebound(function))
+
+    def _rebound(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a copy of the function whose globals are compiled twins."""
+        assert isinstance(function, types.FunctionType)
+        scope = dict(function.__globals__)
+        for name in function.__code__.co_names:
+            if name in scope:
+                scope[name] = self._twin(scope[name])
+        copy = types.FunctionType(
+            function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
+        )
+        copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
+        return copy
+
+    def _twin(self, value: Any) -> Any:
+        """Return what a global is when compiled: kernels are, everything else stays as it is."""
+        if not isinstance(value, types.FunctionType):
+            return value
+        value = self.replaced.get(value, value)
+        if not getattr(value, "__ctp_kernel__", False):
+            return value
+        if value not in self.done:
+            self.done[value] = numba.njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)(self._rebound(value))
+        return self.done[value]
+
+
+__all__ = ["compile_kernel", "kernel", "source_hash"]
