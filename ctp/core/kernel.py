@@ -1,8 +1,8 @@
 """The mark of a function that runs as plain Python in the bot and compiled in research.
 
 A kernel uses numbers, NamedTuples of numbers and indexed buffers only: no `**`, no `try`, no strings, no mutable globals.
-Three globals are replaced when it is compiled (see `ctp.research.compiled`): `strategy_start` and `strategy_step`, which
-find the code of a strategy from the type of its parameters, and `new_buffer`, which makes a list here and an array there.
+Two globals are replaced when it is compiled (see `ctp.research.compiled`): `strategy_step`, by the step of the strategy at
+hand, and `put`. Rings are lists here and arrays there; nothing is allocated inside a kernel that runs per candle.
 """
 
 from __future__ import annotations

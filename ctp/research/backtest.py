@@ -99,14 +99,18 @@ def backtest(
     }
     if is_perpetual and any(with_funding.values()) and not rates:
         notes.append("no funding rates were given: funding is left out")
-    columns, times = _columns(series, _by_symbol(mark, "mark"), rates, symbols)
+    marks = _by_symbol(mark, "mark")
+    for name, given in (("mark", marks), ("funding", _by_symbol(funding, "funding"))):
+        for symbol in sorted(set(given) - set(symbols)):
+            raise InputError(name, symbol, "has no candles of the same symbol; given are " + ", ".join(symbols))
+    columns, times = _columns(series, marks, rates, symbols)
 
     run = _run_compiled(
         of_parameters(strategy), strategy.values(), risk.values(), markets, columns, times, first.length_ms, equity
     )
     return BacktestResult.of_run(
         strategy=strategy, risk=risk, candles=[series[symbol] for symbol in symbols], markets=markets,
-        equity=equity, run=run, notes=notes,
+        equity=equity, run=run, columns=columns, notes=notes,
     )  # fmt: skip
 
 
@@ -175,9 +179,9 @@ def _aligned_marks(candles: Candles, mark: Candles | None) -> dict[str, np.ndarr
 
 
 @cache
-def _compiled(strategy: Strategy, one_symbol: bool) -> Callable[..., Any]:
+def _compiled(strategy: Strategy) -> Callable[..., Any]:
     """Return the compiled bar loop for a strategy."""
-    return compile_kernel(run_account, strategy, one_symbol=one_symbol)
+    return compile_kernel(run_account, strategy)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,18 +215,16 @@ def _run_compiled(
     equity: float,
 ) -> Run:
     """Run the compiled bar loop once."""
-    one_symbol = len(markets) == 1
-    hold: Callable[[Sequence[Any]], Any] = tuple if one_symbol else _typed_list
     record = new_record(len(times), len(columns.time))
     cursors: Cursors = new_cursors(columns)
-    states, account = _compiled(strategy, one_symbol)(
+    states, account = _compiled(strategy)(
         strategy_values,
         risk_values,
-        hold([as_arrays(market) for market in markets]),
-        hold([as_arrays(start_trader(strategy_values)) for _ in markets]),
+        tuple([as_arrays(market) for market in markets]),
+        tuple([as_arrays(start_trader(strategy_values)) for _ in markets]),
         start_account(float(equity)),
-        hold([NO_CANDLE_YET for _ in markets]),
-        hold([NO_INTENT for _ in markets]),
+        tuple([NO_CANDLE_YET for _ in markets]),
+        tuple([NO_INTENT for _ in markets]),
         columns,
         times,
         timeframe_ms,
@@ -230,15 +232,3 @@ def _run_compiled(
         record,
     )
     return Run(list(states), account, record)
-
-
-
-
-def _typed_list(items: Sequence[Any]) -> Any:
-    """Return the items as a list that compiled code can index and replace."""
-    from numba.typed import List
-
-    typed = List()
-    for item in items:
-        typed.append(item)
-    return typed

@@ -18,7 +18,7 @@ from ctp.core.steps import price_of, size_of
 from ctp.core.strategies import of_parameters
 from ctp.core.types import EXIT_REASONS, FLAT, LONG, REFUSALS, Market
 from ctp.market.candles import Candles
-from ctp.research.bar_loop import DECISIONS, DROPPED, TRADES
+from ctp.research.bar_loop import DECISIONS, DROPPED, TRADES, Series
 from ctp.research.metrics import Period, figures, iso_time, monthly_returns
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class BacktestResult:
     trade_records: Sequence[dict[str, Any]]  # closed, in order of closing, then open ones by symbol
     refusals: dict[str, int]
     dropped_entries: int
+    columns: Series  # what the engine was fed
     notes: Sequence[str]
     engine: str = "bar loop"
 
@@ -59,6 +60,7 @@ class BacktestResult:
         markets: Sequence[Market],
         equity: float,
         run: Any,
+        columns: Series,
         notes: Sequence[str],
     ) -> BacktestResult:
         """Make a result of what the bar loop left behind."""
@@ -82,6 +84,7 @@ class BacktestResult:
             trade_records=trades,
             refusals={name: int(count) for name, count in zip(REFUSALS, record.refusals, strict=True) if name and count},
             dropped_entries=int(record.totals[DROPPED]),
+            columns=columns,
             notes=tuple(notes),
         )
 
