@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ctp.core.risk import DynamicRiskManager
     from ctp.core.rules import Costs, MarketRules
     from ctp.core.strategies import RsiMeanReversion
-    from ctp.market import load_candles
+    from ctp.market.history import load_candles
     from ctp.research.backtest import backtest, costs
 
 __version__ = "0.1.0"
@@ -24,7 +24,7 @@ _HOMES = {
     "RsiMeanReversion": "ctp.core.strategies",
     "backtest": "ctp.research.backtest",
     "costs": "ctp.research.backtest",
-    "load_candles": "ctp.market",
+    "load_candles": "ctp.market.history",
 }
 
 __all__ = [

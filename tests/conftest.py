@@ -17,6 +17,9 @@ i18n.be_strict()
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Compiled code is kept between runs and shared by all workers; a test that writes takes the `home` fixture instead.
+os.environ.setdefault("CTP_HOME", str(ROOT / "var" / "tests"))
+
 
 def _shared(folder: str) -> Path:
     """Return a folder of reference material, or skip with the reason."""

@@ -111,7 +111,7 @@ class ParameterSet:
             value = getattr(self, field.name)
             choices = field.metadata["bound"].choices
             numbers.append(choices.index(value) if choices else value)
-        return _numbers_type(type(self))(*numbers)
+        return _numbers_type(type(self))(*numbers)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the parameters by name, ready for JSON."""

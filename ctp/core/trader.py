@@ -212,9 +212,7 @@ def decide(
 
 
 @kernel
-def _refuse(
-    strategy: Any, risk: Any, state: TraderState, account: Account, exposure: Exposure, gate: int
-) -> int:
+def _refuse(strategy: Any, risk: Any, state: TraderState, account: Account, exposure: Exposure, gate: int) -> int:
     """Return the first reason why no entry may be planned, before its size is known."""
     if gate != ALLOWED:
         return gate

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -68,7 +68,9 @@ def backtest(
     first = series[symbols[0]]
     for each in series.values():
         if (each.timeframe, each.exchange) != (first.timeframe, first.exchange):
-            raise InputError("candles", f"{each.exchange} {each.timeframe}", f"must all be {first.exchange} {first.timeframe}")
+            raise InputError(
+                "candles", f"{each.exchange} {each.timeframe}", f"must all be {first.exchange} {first.timeframe}"
+            )
         if len(each) == 0:
             raise InputError("candles", each.symbol, "must hold at least one candle")
     perpetual = {symbol: is_perpetual_symbol(symbol) for symbol in symbols}
@@ -95,7 +97,9 @@ def backtest(
         markets.append(known_rules[symbol].market(found))
     with_funding = {symbol: getattr(known_costs[symbol], "funding", True) for symbol in symbols}
     rates = {
-        symbol: each for symbol, each in _by_symbol(funding, "funding").items() if is_perpetual and with_funding.get(symbol)
+        symbol: each
+        for symbol, each in _by_symbol(funding, "funding").items()
+        if is_perpetual and with_funding.get(symbol)
     }
     if is_perpetual and any(with_funding.values()) and not rates:
         notes.append("no funding rates were given: funding is left out")
@@ -109,9 +113,15 @@ def backtest(
         of_parameters(strategy), strategy.values(), risk.values(), markets, columns, times, first.length_ms, equity
     )
     return BacktestResult.of_run(
-        strategy=strategy, risk=risk, candles=[series[symbol] for symbol in symbols], markets=markets,
-        equity=equity, run=run, columns=columns, notes=notes,
-    )  # fmt: skip
+        strategy=strategy,
+        risk=risk,
+        candles=[series[symbol] for symbol in symbols],
+        markets=markets,
+        equity=equity,
+        run=run,
+        columns=columns,
+        notes=notes,
+    )
 
 
 def _by_symbol[T: (Candles, FundingRates)](given: T | Sequence[T], name: str) -> dict[str, T]:
@@ -120,7 +130,7 @@ def _by_symbol[T: (Candles, FundingRates)](given: T | Sequence[T], name: str) ->
     for each in [given] if isinstance(given, Candles | FundingRates) else given:
         if each.symbol in found:
             raise InputError(name, each.symbol, "is given twice")
-        found[each.symbol] = each  # type: ignore[assignment]
+        found[each.symbol] = each
     return found
 
 
@@ -156,13 +166,19 @@ def _columns(
     funding_time = [rates[symbol].time if symbol in rates else no_rates for symbol in symbols]
     funding_rate = [rates[symbol].rate if symbol in rates else no_rates for symbol in symbols]
     columns = Series(
-        np.cumsum([0, *(len(one) for one in each)]),
-        _joined([one.time for one in each], np.int64),
-        *(_joined([getattr(one, name) for one in each], np.float64) for name in ("open", "high", "low", "close", "volume")),
-        *(_joined(mark_parts[name], np.float64) for name in ("open", "high", "low")),
-        np.cumsum([0, *(len(part) for part in funding_time)]),
-        _joined(funding_time, np.int64),
-        _joined(funding_rate, np.float64),
+        offset=np.cumsum([0, *(len(one) for one in each)]),
+        time=_joined([one.time for one in each], np.int64),
+        open=_joined([one.open for one in each], np.float64),
+        high=_joined([one.high for one in each], np.float64),
+        low=_joined([one.low for one in each], np.float64),
+        close=_joined([one.close for one in each], np.float64),
+        volume=_joined([one.volume for one in each], np.float64),
+        mark_open=_joined(mark_parts["open"], np.float64),
+        mark_high=_joined(mark_parts["high"], np.float64),
+        mark_low=_joined(mark_parts["low"], np.float64),
+        funding_offset=np.cumsum([0, *(len(part) for part in funding_time)]),
+        funding_time=_joined(funding_time, np.int64),
+        funding_rate=_joined(funding_rate, np.float64),
     )
     times = columns.time if len(each) == 1 else np.unique(columns.time)
     return columns, times
@@ -179,7 +195,7 @@ def _aligned_marks(candles: Candles, mark: Candles | None) -> dict[str, np.ndarr
 
 
 @cache
-def _compiled(strategy: Strategy) -> Callable[..., Any]:
+def _compiled(strategy: Strategy) -> Any:
     """Return the compiled bar loop for a strategy."""
     return compile_kernel(run_account, strategy)
 
@@ -195,10 +211,8 @@ class Run:
 
 def as_arrays(value: Any) -> Any:
     """Return a state with its rings as arrays, and a market with its brackets as arrays, as compiled code takes them."""
-    if isinstance(value, list):
+    if isinstance(value, list) or (type(value) is tuple):
         return np.array(value)
-    if isinstance(value, Market):
-        return Market(*(np.array(field) if isinstance(field, tuple) else field for field in value))
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(as_arrays(field) for field in value))
     return value

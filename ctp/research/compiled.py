@@ -24,6 +24,7 @@ from ctp.config import home_folder
 from ctp.core.strategies import Strategy, strategy_step
 from ctp.core.trader import put
 
+njit: Any = numba.njit  # its stubs do not know the options used here
 _SOURCES = (Path(ctp.core.__file__).parent, Path(__file__).parent)
 
 
@@ -37,13 +38,13 @@ def source_hash() -> str:
     return digest.hexdigest()
 
 
-@numba.njit(_nrt=False)
+@njit(_nrt=False)  # type: ignore[untyped-decorator]
 def put_in_tuple(items: Any, index: int, item: Any) -> Any:
     """Return a tuple with one item replaced: what `put` is when compiled, where symbols are a tuple kept in registers."""
-    return tuple_setitem(items, index, item)
+    return tuple_setitem(items, index, item)  # type: ignore[call-arg]
 
 
-def compile_kernel(function: Callable[..., Any], strategy: Strategy) -> Callable[..., Any]:
+def compile_kernel(function: Callable[..., Any], strategy: Strategy) -> Any:
     """Return the compiled twin of a kernel for one strategy; where the plain kernel takes lists of symbols, it takes tuples.
 
     Compiled without reference counting (the kernel may allocate nothing): the atomic counts of the arrays inside the states
@@ -51,7 +52,7 @@ def compile_kernel(function: Callable[..., Any], strategy: Strategy) -> Callable
     """
     folder = home_folder() / "cache" / "numba" / source_hash()[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    numba.config.CACHE_DIR = str(folder)
+    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
     replaced: dict[Any, Any] = {
         strategy_step: strategy.step,
         put: put_in_tuple,
@@ -67,9 +68,9 @@ class _Compiler:
         self.replaced = replaced
         self.done: dict[Any, Any] = {}
 
-    def entry(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def entry(self, function: Callable[..., Any]) -> Any:
         """Compile the function that is called from Python; it alone is cached, with all it calls inside."""
-        return numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(self._rebound(function))
+        return njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(self._rebound(function))
 
     def _rebound(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a copy of the function whose globals are compiled twins."""
@@ -92,6 +93,5 @@ class _Compiler:
         if not getattr(value, "__ctp_kernel__", False):
             return value
         if value not in self.done:
-            self.done[value] = numba.njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)(self._rebound(value))
+            self.done[value] = njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)(self._rebound(value))
         return self.done[value]
-

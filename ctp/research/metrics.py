@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ def period_returns(starts: Sequence[int], equity: np.ndarray) -> list[float]:
 
     starts: rows at which periods begin, the first 0. A last period of a single decision has no return.
     """
-    values = [float(equity[later]) / float(equity[row]) - 1.0 for row, later in zip(starts, starts[1:], strict=False)]
+    values = [float(equity[later]) / float(equity[row]) - 1.0 for row, later in pairwise(starts)]
     if len(equity) - starts[-1] > 1:
         values.append(float(equity[-1]) / float(equity[starts[-1]]) - 1.0)
     return values
@@ -110,7 +111,7 @@ def cagr(time: np.ndarray, equity: np.ndarray) -> float | None:
         return None
     years = (int(time[-1]) - int(time[0])) / DAY_MS / DAYS_A_YEAR
     try:
-        return (float(equity[-1]) / float(equity[0])) ** (1.0 / years) - 1.0
+        return float((float(equity[-1]) / float(equity[0])) ** (1.0 / years) - 1.0)
     except OverflowError:
         return math.inf
 

@@ -29,13 +29,18 @@ def plot_result(result: BacktestResult) -> go.Figure:
     falls = (equity / equity.cummax() - 1.0) * 100.0
     figure.add_trace(go.Scatter(x=equity.index, y=equity, name="equity", line={"color": ACCENT}), row=rows - 1, col=1)
     figure.add_trace(
-        go.Scatter(x=falls.index, y=falls, name="drawdown %", fill="tozeroy", line={"color": FALL, "width": 1}), row=rows, col=1
+        go.Scatter(x=falls.index, y=falls, name="drawdown %", fill="tozeroy", line={"color": FALL, "width": 1}),
+        row=rows,
+        col=1,
     )
     symbols = ", ".join(each.symbol for each in result.candles)
     figure.update_layout(
         title=f"{symbols} {result.candles[0].timeframe}: {len(result.closed_trades)} trades",
-        template="plotly_white", height=800 if has_candles else 500, xaxis_rangeslider_visible=False, legend={"orientation": "h"},
-    )  # fmt: skip
+        template="plotly_white",
+        height=800 if has_candles else 500,
+        xaxis_rangeslider_visible=False,
+        legend={"orientation": "h"},
+    )
     figure.update_yaxes(title_text="equity", row=rows - 1, col=1)
     figure.update_yaxes(title_text="drawdown %", row=rows, col=1)
     return figure
@@ -46,11 +51,18 @@ def _add_candles(figure: go.Figure, result: BacktestResult) -> None:
     frame = result.candles[0].to_frame().tail(MOST_CANDLES)
     figure.add_trace(
         go.Candlestick(
-            x=frame.index, open=frame["open"], high=frame["high"], low=frame["low"], close=frame["close"],
-            name="price", increasing_line_color=RISE, decreasing_line_color=FALL,
+            x=frame.index,
+            open=frame["open"],
+            high=frame["high"],
+            low=frame["low"],
+            close=frame["close"],
+            name="price",
+            increasing_line_color=RISE,
+            decreasing_line_color=FALL,
         ),
-        row=1, col=1,
-    )  # fmt: skip
+        row=1,
+        col=1,
+    )
     trades = result.trades
     for time, price, name, symbol, colour in (
         ("entry_time", "entry_price", "entry", "triangle-up", RISE),
@@ -59,11 +71,16 @@ def _add_candles(figure: go.Figure, result: BacktestResult) -> None:
         shown = trades[trades[time].notna() & (trades[time] >= frame.index[0])]
         figure.add_trace(
             go.Scatter(
-                x=shown[time], y=shown[price], mode="markers", name=name, text=shown["exit_reason"],
+                x=shown[time],
+                y=shown[price],
+                mode="markers",
+                name=name,
+                text=shown["exit_reason"],
                 marker={"symbol": symbol, "size": 10, "color": colour, "line": {"width": 1, "color": "white"}},
             ),
-            row=1, col=1,
-        )  # fmt: skip
+            row=1,
+            col=1,
+        )
 
 
 def plot_months(result: BacktestResult) -> go.Figure:
@@ -80,11 +97,17 @@ def plot_months(result: BacktestResult) -> go.Figure:
     limit = float(np.nanmax(np.abs(table.to_numpy()))) if table.size else 1.0
     figure = go.Figure(
         go.Heatmap(
-            z=table.to_numpy(), x=[str(month) for month in table.columns], y=[str(year) for year in table.index],
-            text=[[words(value) for value in row] for row in table.to_numpy()], texttemplate="%{text}",
-            colorscale=[[0.0, FALL], [0.5, "#ffffff"], [1.0, RISE]], zmin=-limit, zmax=limit, colorbar={"title": "%"},
+            z=table.to_numpy(),
+            x=[str(month) for month in table.columns],
+            y=[str(year) for year in table.index],
+            text=[[words(value) for value in row] for row in table.to_numpy()],
+            texttemplate="%{text}",
+            colorscale=[[0.0, FALL], [0.5, "#ffffff"], [1.0, RISE]],
+            zmin=-limit,
+            zmax=limit,
+            colorbar={"title": "%"},
         )
-    )  # fmt: skip
+    )
     title = "Monthly returns in % (bold: inside the 5–10 % target, which is a target and no promise)"
     figure.update_layout(title=title, template="plotly_white", xaxis_title="month", yaxis_title="year", height=420)
     figure.update_yaxes(type="category", autorange="reversed")

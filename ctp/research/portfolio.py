@@ -1,8 +1,8 @@
 """Finished orders as a vectorbt Portfolio: the only place that knows vectorbt.
 
-vectorbt computes no signal and simulates nothing here: it receives the order records, so no cash limit of its own (it knows
-no leverage) can refuse one. A funding payment is an order of next to no size whose fee is the payment: size 0 it refuses. Its licence carries the
-Commons Clause; nothing else in ctp depends on it.
+vectorbt computes no signal and simulates nothing here: it receives the order records, so no cash limit of its own (it
+knows no leverage) can refuse one. A funding payment is an order of next to no size whose fee is the payment: size 0 it
+refuses. Its licence carries the Commons Clause; nothing else in ctp depends on it.
 """
 
 from __future__ import annotations
@@ -55,9 +55,13 @@ def to_vectorbt(result: BacktestResult) -> vectorbt.Portfolio:
         row = int(np.searchsorted(times, order.time))
         records[number] = (number, order.symbol, row, order.size, order.price, order.fee, order.side)
     wrapper = vectorbt.ArrayWrapper(
-        index=index, columns=pd.Index(symbols, name="symbol"), ndim=2, freq=pd.Timedelta(milliseconds=result.candles[0].length_ms),
-        group_by=np.zeros(len(symbols), dtype=int), grouped_ndim=1,
-    )  # fmt: skip
+        index=index,
+        columns=pd.Index(symbols, name="symbol"),
+        ndim=2,
+        freq=pd.Timedelta(milliseconds=result.candles[0].length_ms),
+        group_by=np.zeros(len(symbols), dtype=int),
+        grouped_ndim=1,
+    )
     return vectorbt.Portfolio(
         wrapper, close, records, np.zeros(0, dtype=log_dt), np.array([result.start_equity]), cash_sharing=True
     )

@@ -26,9 +26,23 @@ if TYPE_CHECKING:
     import vectorbt
 
 TRADE_COLUMNS = (
-    "symbol", "side", "entry_time", "entry_price", "exit_time", "exit_price", "size", "leverage", "margin", "stop_price",
-    "take_price", "fee", "funding", "pnl", "r_multiple", "exit_reason",
-)  # fmt: skip
+    "symbol",
+    "side",
+    "entry_time",
+    "entry_price",
+    "exit_time",
+    "exit_price",
+    "size",
+    "leverage",
+    "margin",
+    "stop_price",
+    "take_price",
+    "fee",
+    "funding",
+    "pnl",
+    "r_multiple",
+    "exit_reason",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,7 +96,9 @@ class BacktestResult:
             equity_values=record.equity[:decisions].copy(),
             is_exposed=record.is_exposed[:decisions].copy(),
             trade_records=trades,
-            refusals={name: int(count) for name, count in zip(REFUSALS, record.refusals, strict=True) if name and count},
+            refusals={
+                name: int(count) for name, count in zip(REFUSALS, record.refusals, strict=True) if name and count
+            },
             dropped_entries=int(record.totals[DROPPED]),
             columns=columns,
             notes=tuple(notes),
@@ -166,11 +182,15 @@ class BacktestResult:
 
     def write_trades(self, file: Path) -> None:
         """Write the trade list as CSV; doubles with all their digits, times ISO-8601 UTC."""
-        _write_csv(file, TRADE_COLUMNS, ([_cell(name, trade[name]) for name in TRADE_COLUMNS] for trade in self.trade_records))
+        _write_csv(
+            file, TRADE_COLUMNS, ([_cell(name, trade[name]) for name in TRADE_COLUMNS] for trade in self.trade_records)
+        )
 
     def write_equity(self, file: Path) -> None:
         """Write equity at each decision as CSV: close time, equity."""
-        rows = ([iso_time(int(time)), repr(float(value))] for time, value in zip(self.time, self.equity_values, strict=True))
+        rows = (
+            [iso_time(int(time)), repr(float(value))] for time, value in zip(self.time, self.equity_values, strict=True)
+        )
         _write_csv(file, ("time", "equity"), rows)
 
     def plot(self) -> plotly.graph_objects.Figure:

@@ -15,6 +15,17 @@ from ctp.core.strategies.rsi_mean_reversion import RsiMeanReversion
 from ctp.core.types import Candle, Signal
 from ctp.errors import InputError
 
+__all__ = [
+    "RsiMeanReversion",
+    "Strategy",
+    "find",
+    "of_parameters",
+    "of_values",
+    "register",
+    "strategy_start",
+    "strategy_step",
+]
+
 
 class Strategy(NamedTuple):
     """The code of one strategy."""

@@ -45,7 +45,9 @@ class RsiMeanReversion(ParameterSet):
         if self.oversold >= self.overbought:
             raise InputError("oversold", self.oversold, f"must be below overbought = {self.overbought:g}")
         if self.direction != "long" and self.take_profit >= 1:
-            raise InputError("take_profit", self.take_profit, "must be below 1 when shorting: a price cannot fall further")
+            raise InputError(
+                "take_profit", self.take_profit, "must be below 1 when shorting: a price cannot fall further"
+            )
 
     def values(self) -> Any:
         """Return the numbers for the kernel; the warm-up is 28 periods unless given."""
