@@ -1,13 +1,19 @@
-"""`ctp data`: import, list and verify market history."""
+"""`ctp data`: import, download, list, verify and repair market history."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ctp.cli.output import Json, print_facts, print_json, print_table
+from ctp.cli.output import Json, print_facts, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from ctp.market.download import Downloaded, Progress
+    from ctp.market.series import Series
 
 app = typer.Typer(help="Market history: candles, mark prices, funding rates.", no_args_is_help=True)
 
@@ -51,6 +57,52 @@ def import_(
     _print_gaps(done.gaps)
 
 
+@app.command(epilog="Example: ctp data download --exchange binance --symbol BTC/USDT --timeframe 1h --since 2023-01-01")
+def download(
+    exchange: Exchange,
+    symbol: Symbol,
+    since: Annotated[str, typer.Option(help="First time to fetch, ISO-8601 UTC.")],
+    timeframe: Timeframe = "",
+    until: Annotated[str | None, typer.Option(help="Last time, not included; now without it.")] = None,
+    kind: Kind = "candles",
+    as_json: Json = False,
+) -> None:
+    """Fetch what is missing, page by page; each page is stored at once, so an interrupted download goes on later."""
+    from ctp.market.download import download as fetch
+    from ctp.market.exchange_source import public_source
+    from ctp.market.history import candle_store, parse_time
+    from ctp.market.series import Series
+
+    series = Series.checked(exchange, symbol, timeframe, kind)
+    first = parse_time(since, "since")
+    last = None if until is None else parse_time(until, "until")
+
+    async def run(on_progress: Callable[[Progress], None]) -> Downloaded:
+        async with public_source(exchange) as source:
+            return await fetch(source, candle_store(), series, first, last, on_progress=on_progress)
+
+    _fetch(series, run, as_json)
+
+
+@app.command(epilog="Example: ctp data repair --exchange binance --symbol BTC/USDT --timeframe 1h")
+def repair(
+    exchange: Exchange, symbol: Symbol, timeframe: Timeframe = "", kind: Kind = "candles", as_json: Json = False
+) -> None:
+    """Ask the exchange once more for every hole in what is stored."""
+    from ctp.market.download import repair as fetch
+    from ctp.market.exchange_source import public_source
+    from ctp.market.history import candle_store
+    from ctp.market.series import Series
+
+    series = Series.checked(exchange, symbol, timeframe, kind)
+
+    async def run(on_progress: Callable[[Progress], None]) -> Downloaded:
+        async with public_source(exchange) as source:
+            return await fetch(source, candle_store(), series, on_progress=on_progress)
+
+    _fetch(series, run, as_json)
+
+
 @app.command("list", epilog="Example: ctp data list --json")
 def list_(as_json: Json = False) -> None:
     """List what is stored, with the first and the last time."""
@@ -87,6 +139,19 @@ def verify(as_json: Json = False) -> None:
         )
     if any(result.problems for result in results):
         raise typer.Exit(1)
+
+
+def _fetch(
+    series: Series, run: Callable[[Callable[[Progress], None]], Coroutine[Any, Any, Downloaded]], as_json: bool
+) -> None:
+    """Run a download under a progress bar and tell what it did."""
+    with progress(str(series), quiet=as_json) as show:
+        done = asyncio.run(run(lambda at: show(at.reached - at.start, at.end - at.start)))
+    if as_json:
+        print_json({**done._asdict(), "series": done.series._asdict()})
+        return
+    print_facts({"added": done.added, "revised": len(done.revised), "requests": done.requests}, title=str(series))
+    _print_gaps(done.gaps)
 
 
 def _print_gaps(gaps: tuple[object, ...], shown: int = 10) -> None:

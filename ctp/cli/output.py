@@ -73,6 +73,18 @@ def progress(label: str, *, quiet: bool) -> Iterator[Progress]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+@contextmanager
+def working(label: str, *, quiet: bool) -> Iterator[None]:
+    """Show on stderr that work of unknown length goes on; nothing when quiet or when nobody watches."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(label):
+        yield
+
+
 def read_secret_line(what: str, *, from_stdin: bool) -> str:
     """Read a secret: a line of stdin when asked to, else typed twice without being shown."""
     if from_stdin:

@@ -9,7 +9,8 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from ccxt.base import errors as ccxt_errors
@@ -98,3 +99,17 @@ def check_timeframe(source: HistorySource, series: Series) -> None:
 def _one_line(error: Exception) -> str:
     """Return an error's first line, short enough for a message."""
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+@asynccontextmanager
+async def public_source(exchange: str) -> AsyncIterator[HistorySource]:
+    """Yield the real exchange without a key; it keeps its own rate limit and is closed afterwards."""
+    import ccxt.async_support as ccxt  # a second to import, and only downloads need it
+
+    if exchange not in ccxt.exchanges:
+        raise InputError("exchange", exchange, "is not one that ccxt knows, such as binance or binanceusdm")
+    source = getattr(ccxt, exchange)({"enableRateLimit": True, "options": {"fetchCurrencies": False}})
+    try:
+        yield source
+    finally:
+        await source.close()

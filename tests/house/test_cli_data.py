@@ -47,3 +47,12 @@ def test_an_empty_store_says_what_to_do(home: Path, words: tuple[str, ...]) -> N
     result = CliRunner().invoke(app, list(words))
     assert result.exit_code == 0
     assert "No market history is stored" in result.stdout
+
+
+def test_a_download_from_an_unknown_exchange_is_wrong_use(home: Path) -> None:
+    """Nothing is asked and nothing is stored."""
+    words = ["data", "download", "--exchange", "nosuch", *SERIES[2:], "--since", "2023-01-01"]
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, InputError)
+    assert "nosuch" in str(result.exception)
+    assert not (home / "candles").exists()
