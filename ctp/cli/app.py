@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ctp.cli import data, database
+from ctp.cli.backtest import backtest
 from ctp.cli.doctor import doctor
 from ctp.errors import CtpError, InputError, NotAllowed
 
@@ -39,6 +40,9 @@ def root(
 
 
 app.command(epilog="Example: ctp doctor --json")(doctor)
+app.command(
+    epilog="Example: ctp backtest --exchange binance --symbol BTC/USDT --timeframe 1h --set strategy.stop_loss=0.1 --json"
+)(backtest)
 app.add_typer(data.app, name="data")
 app.add_typer(database.app, name="db")
 

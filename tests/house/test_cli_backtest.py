@@ -1,0 +1,113 @@
+"""`ctp backtest`: bad input names the field, the value and the bound and writes nothing; good input writes what it says."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from ctp.cli import app
+from ctp.cli.app import exit_code
+from ctp.errors import CtpError
+from ctp.market.candles import Candles
+from ctp.market.history import candle_store
+
+HOUR = 3_600_000
+RUN = ("backtest", "--exchange", "binance", "--symbol", "BTC/USDT", "--timeframe", "1h")
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a home with 1,500 candles of a random walk."""
+    home = tmp_path_factory.mktemp("home")
+    chance = np.random.default_rng(7)
+    close = 20_000 * np.exp(np.cumsum(chance.normal(0, 0.006, 1500)))
+    open_ = np.concatenate(([20_000.0], close[:-1]))
+    spread = 1 + abs(chance.normal(0, 0.002, 1500))
+    candles = Candles.checked(
+        "BTC/USDT", "1h", "binance", np.arange(1500) * HOUR + 460_000 * HOUR,
+        open_, np.maximum(open_, close) * spread, np.minimum(open_, close) / spread, close, chance.lognormal(3, 1, 1500),
+    )  # fmt: skip
+    candle_store(home).append(candles)
+    return home
+
+
+@pytest.fixture
+def ctp(stored: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """Return the command line in that home."""
+    monkeypatch.setenv("CTP_HOME", str(stored))
+    return CliRunner()
+
+
+def refusal(result: Result) -> tuple[int, str]:
+    """Return the exit code and the sentence of an expected error."""
+    assert isinstance(result.exception, CtpError), result.output
+    return exit_code(result.exception), str(result.exception)
+
+
+def test_trades_figures_and_files_agree(ctp: CliRunner, tmp_path: Path) -> None:
+    """The JSON counts what the CSV lists."""
+    trades, equity = tmp_path / "trades.csv", tmp_path / "equity.csv"
+    files = ("--trades", str(trades), "--equity", str(equity))
+    done = ctp.invoke(app, [*RUN, "--set", "strategy.volume_factor=0", *files, "--json"])
+    assert done.exit_code == 0, done.exception
+    document = json.loads(done.stdout)
+    rows = list(csv.DictReader(trades.open()))
+    assert len([row for row in rows if row["exit_reason"]]) == document["figures"]["trades"] > 0
+    assert len(list(csv.reader(equity.open()))) == document["decisions"] + 1
+    assert document["strategy"]["volume_factor"] == 0
+
+
+def test_a_person_reads_the_target_beside_what_was_measured(ctp: CliRunner) -> None:
+    """No promise without the measured months."""
+    done = ctp.invoke(app, [*RUN])
+    assert done.exit_code == 0, done.exception
+    assert "5-10 % a month is a target, not a promise" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("assignment", "field", "bound"),
+    [
+        ("risk.risk_per_trade=0.05", "risk_per_trade", "0.02"),
+        ("risk.daily_loss_limit=0.04", "daily_loss_limit", "0.03"),
+        ("risk.leverage=11", "leverage", "10"),
+        ("strategy.period=1", "period", "2"),
+        ("strategy.perod=14", "perod", "period"),
+        ("costs.fee=-1", "fee", "0"),
+        ("costs.fees=0.1", "costs.fees", "costs.fee"),
+        ("costs.funding=maybe", "costs.funding", "on or off"),
+        ("market.tick=0.03", "tick", "whole number"),
+        ("market.tick=abc", "market.tick", "number"),
+        ("equity=0", "equity", "above 0"),
+        ("period=14", "period", "strategy."),
+        ("strategy.period", "strategy.period", "name=value"),
+    ],
+)
+def test_a_wrong_value_names_field_value_and_bound(
+    ctp: CliRunner, tmp_path: Path, assignment: str, field: str, bound: str
+) -> None:
+    """Exit code 2, a sentence with all three, and no file."""
+    trades = tmp_path / "trades.csv"
+    code, sentence = refusal(ctp.invoke(app, [*RUN, "--set", assignment, "--trades", str(trades)]))
+    assert code == 2
+    assert field in sentence
+    assert bound in sentence
+    assert not trades.exists()
+
+
+def test_a_symbol_without_candles_says_how_to_get_them(ctp: CliRunner) -> None:
+    """Exit code 1 with the command to run."""
+    code, sentence = refusal(ctp.invoke(app, [*RUN[:4], "DOGE/USDT", *RUN[5:]]))
+    assert code == 1
+    assert "ctp data download" in sentence
+
+
+def test_a_folder_that_does_not_exist_is_refused_before_the_run(ctp: CliRunner, tmp_path: Path) -> None:
+    """Nobody waits for a run whose result cannot be written."""
+    code, sentence = refusal(ctp.invoke(app, [*RUN, "--trades", str(tmp_path / "none/trades.csv")]))
+    assert code == 2
+    assert "--trades" in sentence
