@@ -5,12 +5,12 @@ Owns how people write times and where candles lie below CTP_HOME.
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 
+from ctp.config import home_folder
 from ctp.errors import InputError
 from ctp.market.candles import Candles, FundingRates
 from ctp.market.series import Series
@@ -58,8 +58,7 @@ def _midnight(day: date) -> int:
 
 def candle_store(home: Path | str | None = None) -> CandleStore:
     """Return the store below `home`; without one below CTP_HOME, by default `var` in the project's root."""
-    chosen = home or os.environ.get("CTP_HOME") or Path(__file__).resolve().parents[2] / "var"
-    return CandleStore(Path(chosen).expanduser() / "candles")
+    return CandleStore((Path(home).expanduser() if home else home_folder()) / "candles")
 
 
 def load_candles(

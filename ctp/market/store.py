@@ -294,7 +294,9 @@ def _month(time_ms: int) -> str:
 def _one_writer(folder: Path) -> Iterator[None]:
     """Hold the series' lock; what a killed writer left half done is swept away."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for path in (*reversed(folder.parents), folder):
+            if not path.exists():
+                path.mkdir(mode=0o700, exist_ok=True)  # the store may be what makes CTP_HOME
         lock = (folder / ".lock").open("w")
     except OSError as error:
         raise month_files.unwritable(folder, error) from error

@@ -19,7 +19,7 @@ from ctp.errors import ConfigError, DataDamaged, InputError, NotFound
 from ctp.market import month_files
 from ctp.market.candles import Candles, FundingRates
 from ctp.market.series import CANDLE_FIELDS, TIMEFRAMES, Series
-from ctp.market.store import JOURNAL_ROWS, CandleStore
+from ctp.market.store import JOURNAL_ROWS, Appended, CandleStore
 from tests.conftest import ROOT
 from tests.market.made import HOUR, JANUARY, files_below, made_candles, without
 
@@ -160,7 +160,7 @@ def test_rows_in_both_journal_and_month_after_a_crash_are_loaded_once(store: Can
     assert store.load(BTC) == candles.between(None, JANUARY + 15 * HOUR)
     assert next(iter(store.list())).rows == 15
     assert [verified.problems for verified in store.verify()] == [()]
-    store.append(candles)
+    assert store.append(candles) == Appended(5, 15, ())
     assert store.load(BTC) == candles
     later = made_candles(5, start=JANUARY + 20 * HOUR, seed=3)
     store.append(later)
@@ -305,3 +305,11 @@ def test_a_writer_killed_at_any_moment_leaves_whole_rows(store: CandleStore, tmp
         assert [verified.problems for verified in store.verify()] == [()]
     store.append(candles)
     assert store.load(BTC) == candles
+
+
+def test_folders_the_store_makes_are_the_owners_alone(tmp_path: Path) -> None:
+    """Let the store make everything from the home on."""
+    store = CandleStore(tmp_path / "home" / "candles")
+    store.append(made_candles(3))
+    made = [tmp_path / "home", store.root, *store.root.rglob("*")]
+    assert {path.stat().st_mode & 0o777 for path in made if path.is_dir()} == {0o700}
