@@ -1,0 +1,89 @@
+"""What both venues share: instruments, market time, the fill model, numbering, and where events go.
+
+Invariant: market time never runs back; in exact mode a trade carries the open time of its candle.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ctp.simulator.fills import FillModel
+from ctp.simulator.instrument import Instrument, Phase
+from ctp.simulator.refusals import Refusal
+from ctp.simulator.wire import Wire
+
+UserEvent = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Fee rates and the liquidation charge, as fractions of the notional."""
+
+    usdm_taker: float = 0.0005
+    usdm_maker: float = 0.0002
+    spot_taker: float = 0.001
+    spot_maker: float = 0.001
+    liquidation: float = 0.0125
+
+
+@dataclass
+class Counter:
+    """A number that only grows, and that a snapshot can keep."""
+
+    last: int
+
+    def next(self) -> int:
+        """Return the next number."""
+        self.last += 1
+        return self.last
+
+
+@dataclass
+class Market:
+    """The state of the world as every account sees it."""
+
+    fills: FillModel
+    costs: Costs
+    instruments: dict[tuple[str, str], Instrument] = field(default_factory=dict)
+    now: int = 0
+    phase: Phase = Phase.OPEN
+    order_ids: Counter = field(default_factory=lambda: Counter(8_886_774_000))
+    algo_ids: Counter = field(default_factory=lambda: Counter(1_000_001_270_850_000))
+    trade_ids: Counter = field(default_factory=lambda: Counter(1_000_000))
+    list_ids: Counter = field(default_factory=lambda: Counter(0))
+    emit: Callable[[str, str, UserEvent], None] = lambda venue, account, event: None
+
+    @property
+    def wire(self) -> Wire:
+        """Return the way numbers are written in this fill mode."""
+        return Wire(self.fills.exact)
+
+    def instrument(self, venue: str, parameters: dict[str, str]) -> Instrument:
+        """Return the traded instrument a request names.
+
+        Raises Refusal: no symbol sent, or one that is not traded here.
+        """
+        name = parameters.get("symbol")
+        if not name:
+            raise Refusal(-1102, name="symbol")
+        instrument = self.instruments.get((venue, name))
+        if instrument is None:
+            raise Refusal(-1121)
+        return instrument
+
+    def of_venue(self, venue: str) -> list[Instrument]:
+        """Return the instruments of one venue in alphabetical order of their unified names."""
+        chosen = (instrument for (kind, _), instrument in self.instruments.items() if kind == venue)
+        return sorted(chosen, key=lambda instrument: instrument.symbol)
+
+    def trade_time(self, instrument: Instrument) -> int:
+        """Return the time a trade of now carries."""
+        return instrument.candle.time if self.fills.exact and instrument.candle is not None else self.now
+
+
+def client_ids() -> Callable[[], str]:
+    """Return a source of client order ids for orders sent without one."""
+    numbers = itertools.count(1)
+    return lambda: f"sim{next(numbers):012d}"
