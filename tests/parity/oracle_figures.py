@@ -5,10 +5,12 @@ Invariant: undefined is None; an endless profit factor is infinity. Months follo
 
 from __future__ import annotations
 
+import itertools
 import math
 from datetime import UTC, datetime
 
-from .oracle import DAY_MS, Position, Result
+from tests.parity.oracle import DAY_MS
+from tests.parity.oracle_values import Position, Result
 
 
 def figures(result: Result) -> dict[str, float | int | None]:
@@ -52,8 +54,10 @@ def trade_figures(result: Result) -> dict[str, float | int | None]:
     lost = [pnl(trade) for trade in trades if pnl(trade) <= 0]
     multiples = [trade.r_multiple for trade in trades if trade.r_multiple is not None]
     factor = None
-    if trades:
-        factor = math.inf if sum(lost) == 0 else sum(won) / -sum(lost)
+    if sum(lost) < 0:
+        factor = sum(won) / -sum(lost)
+    elif sum(won) > 0:  # trades that made exactly nothing leave 0 ÷ 0, which is undefined
+        factor = math.inf
     return {
         "trades": len(trades),
         "win_rate": len(won) / len(trades) if trades else None,
@@ -66,7 +70,7 @@ def period_returns(result: Result, periods: list[int]) -> list[float]:
     """Return each period's return: its first equity to the next period's, the last one to the final equity."""
     equities = [decision.equity for decision in result.decisions]
     starts = [i for i, period in enumerate(periods) if i == 0 or period != periods[i - 1]]
-    returns = [equities[after] / equities[start] - 1 for start, after in zip(starts[:-1], starts[1:], strict=True)]
+    returns = [equities[after] / equities[start] - 1 for start, after in itertools.pairwise(starts)]
     if starts[-1] < len(equities) - 1:  # more than one decision
         returns.append(equities[-1] / equities[starts[-1]] - 1)
     return returns
@@ -83,10 +87,12 @@ def monthly_returns(result: Result) -> dict[str, float]:
 def max_drawdown(equities: list[float], times: list[int]) -> tuple[float, int]:
     """Return the deepest fall from a peak and its length from the peak to the first close back at it, or the end."""
     deepest, length_ms = 0.0, 0
+    highest = -math.inf
     for start, peak in enumerate(equities):
-        if start and peak <= max(equities[:start]):
-            continue  # not a new peak
-        lowest, end = peak, start
+        if peak < highest:
+            continue  # below an earlier peak
+        highest = lowest = peak
+        end = start
         for i in range(start + 1, len(equities)):
             end = i
             if equities[i] >= peak:
