@@ -1,4 +1,4 @@
-"""Random accounts: parameters from Hypothesis, candle series from a seed, so that a failure prints all it takes.
+"""Random accounts: everything follows from one seed.
 
 The series are nastier than a market: jumps beyond every stop, gaps, zero volume, prices that repeat and that lie exactly
 on the grid of stops, symbols that begin late and miss candles.
@@ -7,13 +7,12 @@ on the grid of stops, symbols that begin late and miss candles.
 from __future__ import annotations
 
 import dataclasses
-import math
+import random
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
 
 from ctp.market.candles import Candles, FundingRates
 from ctp.market.series import timeframe_ms
@@ -22,8 +21,8 @@ from tests.parity import oracle_values as plain
 PERPETUALS = ("ADA/USDT:USDT", "BTC/USDT:USDT", "ETH/USDT:USDT")
 SPOTS = ("ADA/USDT", "BTC/USDT", "ETH/USDT")
 START_MS = 1_672_531_200_000  # 2023-01-01
-LOTS = (Fraction(1, 100_000_000), Fraction(1, 100_000), Fraction(1, 1000), Fraction(1, 20), Fraction(1))
-STEPS = (Fraction(1, 100_000_000), Fraction(1, 1000), Fraction(1, 20), Fraction(1, 10), Fraction(1), Fraction(5))
+TICKS = (Fraction(1, 100_000_000), Fraction(1, 1000), Fraction(1, 20), Fraction(1, 10), Fraction(1), Fraction(5))
+LOTS = (Fraction(1, 100_000_000), Fraction(1, 100_000), Fraction(1, 1000), Fraction(1, 1000), Fraction(1, 20), Fraction(1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +44,7 @@ class Case:
     risk: dict[str, Any]
     costs: tuple[plain.Costs, ...]
     markets: tuple[plain.Market, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the symbols of the account, in alphabetical order."""
-        return (PERPETUALS if self.is_perpetual else SPOTS)[: self.symbols]
+    names: tuple[str, ...]  # of the symbols, in alphabetical order
 
     @property
     def exchange(self) -> str:
@@ -66,52 +61,6 @@ class History:
     funding: dict[str, FundingRates]
 
 
-def _fraction(low: float, high: float) -> st.SearchStrategy[float]:
-    """Draw a number of few digits: round numbers meet each other, odd ones do not."""
-    return st.integers(math.ceil(low * 10_000), math.floor(high * 10_000)).map(lambda whole: whole / 10_000)
-
-
-STRATEGIES = st.fixed_dictionaries(
-    {
-        "period": st.integers(2, 15),
-        "oversold": st.sampled_from((20.0, 30.0, 40.0, 45.0, 49.5)),
-        "overbought": st.sampled_from((50.0, 50.5, 55.0, 60.0, 70.0, 85.0, 99.0)),
-        "entry_mode": st.sampled_from(("level", "level", "cross")),
-        "volume_window": st.integers(1, 22),
-        "volume_factor": st.sampled_from((0.0, 0.5, 1.0, 1.0, 1.3)),
-        "stop_loss": st.one_of(_fraction(0.002, 0.03), _fraction(0.002, 0.2)),
-        "stop_atr": st.sampled_from((0.0, 0.0, 0.5, 1.5, 3.0)),
-        "take_profit": st.one_of(st.just(0.0), _fraction(0.002, 0.05), _fraction(0.002, 0.3)),
-        "trailing_stop": st.one_of(st.just(0.0), _fraction(0.001, 0.03), _fraction(0.001, 0.2)),
-        "direction": st.sampled_from(("long", "short", "both", "both")),
-        "trend_window": st.sampled_from((0, 0, 1, 7, 30)),
-        "signal": st.sampled_from(("reversion", "reversion", "momentum")),
-        "cooldown": st.sampled_from((0, 0, 1, 2, 9)),
-        "warm_up": st.sampled_from((0, 1, 10, 31, 60, None)),
-    }
-)
-RISKS = st.fixed_dictionaries(
-    {
-        "risk_per_trade": st.one_of(_fraction(0.001, 0.006), _fraction(0.001, 0.02)),
-        "leverage": st.sampled_from((None, 1.0, 2.0, 4.5, 7.0, 10.0, 10.0)),
-        "daily_loss_limit": st.one_of(st.just(0.03), _fraction(0.001, 0.006), _fraction(0.003, 0.03)),
-        "loss_streak": st.integers(1, 4),
-        "shrink": st.sampled_from((0.3, 0.5, 0.7, 1.0)),
-        "shrink_floor": st.sampled_from((0.0, 0.1, 0.25, 1.0)),
-        "max_open_positions": st.integers(1, 3),
-        "max_margin_fraction": st.sampled_from((0.05, 0.3, 0.5, 0.9)),
-        "max_drawdown": st.sampled_from((0.005, 0.02, 0.2, 1.0, 1.0, 1.0)),
-        "liquidation_buffer": st.sampled_from((0.0, 0.2, 0.5, 0.9)),
-        "on_daily_loss": st.sampled_from(("close", "lock")),
-        "zone_offset": st.sampled_from((9.0, 0.0, -5.0, 5.5)),
-    }
-)
-COSTS = st.builds(
-    plain.Costs,
-    fee=st.sampled_from((0.0, 0.0002, 0.0005, 0.001, 0.01)),
-    slippage=st.sampled_from((0.0, 0.0001, 0.0005, 0.003)),
-    liquidation_fee=st.sampled_from((0.0, 0.0125, 0.02)),
-)
 ONE_BRACKET = (plain.Bracket(0.0, 0.01, 0.0, 125.0),)
 SEVERAL_BRACKETS = (
     plain.Bracket(0.0, 0.004, 0.0, 10.0),
@@ -121,53 +70,98 @@ SEVERAL_BRACKETS = (
 )
 
 
-@st.composite
-def _markets(draw: st.DrawFn, is_perpetual: bool) -> plain.Market:
+def _between(chance: random.Random, low: float, high: float) -> float:
+    """Draw a number of few digits: round numbers meet each other, odd ones do not."""
+    return chance.randint(round(low * 10_000), round(high * 10_000)) / 10_000
+
+
+def _strategy(chance: random.Random, is_perpetual: bool) -> dict[str, Any]:
+    """Draw the parameters of the strategy."""
+    direction = chance.choice(("long", "short", "both")) if is_perpetual else "long"
+    take_profit = chance.choice((0.0, _between(chance, 0.002, 0.05), _between(chance, 0.002, 0.3)))
+    return {
+        "period": chance.randint(2, 15),
+        "oversold": chance.choice((20.0, 30.0, 40.0, 45.0, 49.5)),
+        "overbought": chance.choice((50.0, 50.5, 55.0, 60.0, 70.0, 85.0)),
+        "entry_mode": chance.choice(("level", "level", "cross")),
+        "volume_window": chance.randint(1, 22),
+        "volume_factor": chance.choice((0.0, 0.5, 1.0, 1.0, 1.3)),
+        "stop_loss": chance.choice((_between(chance, 0.002, 0.03), _between(chance, 0.002, 0.2))),
+        "stop_atr": chance.choice((0.0, 0.0, 0.5, 1.5, 3.0)),
+        "take_profit": take_profit,
+        "trailing_stop": chance.choice((0.0, _between(chance, 0.001, 0.03), _between(chance, 0.001, 0.2))),
+        "direction": direction,
+        "trend_window": chance.choice((0, 0, 0, 1, 7, 30)),
+        "signal": chance.choice(("reversion", "reversion", "momentum")),
+        "cooldown": chance.choice((0, 0, 1, 2, 9)),
+        "warm_up": chance.choice((0, 1, 10, 31, 60)),
+    }
+
+
+def _risk(chance: random.Random, is_perpetual: bool) -> dict[str, Any]:
+    """Draw the risk parameters."""
+    return {
+        "risk_per_trade": chance.choice((_between(chance, 0.001, 0.006), _between(chance, 0.001, 0.02))),
+        "leverage": chance.choice((None, 1.0, 2.0, 4.5, 7.0, 10.0, 10.0)) if is_perpetual else None,
+        "daily_loss_limit": chance.choice((0.03, _between(chance, 0.001, 0.006), _between(chance, 0.003, 0.03))),
+        "loss_streak": chance.randint(1, 4),
+        "shrink": chance.choice((0.3, 0.5, 0.7, 1.0)),
+        "shrink_floor": chance.choice((0.0, 0.1, 0.25, 1.0)),
+        "max_open_positions": chance.randint(1, 3),
+        "max_margin_fraction": chance.choice((0.05, 0.3, 0.5, 0.9)),
+        "max_drawdown": chance.choice((0.02, 0.05, 0.2, 1.0, 1.0, 1.0)),
+        "liquidation_buffer": chance.choice((0.0, 0.0, 0.2, 0.6)),
+        "on_daily_loss": chance.choice(("lock", "close")),
+        "zone_offset": chance.choice((9.0, 0.0, -5.0, 5.5)),
+    }
+
+
+def _market(chance: random.Random, is_perpetual: bool) -> plain.Market:
     """Draw the rules of one symbol."""
     return plain.Market(
         perpetual=is_perpetual,
-        tick=draw(st.sampled_from(STEPS)),
-        lot=draw(st.sampled_from(LOTS)),
-        minimum_notional=draw(st.sampled_from((0.0, 5.0, 5.0, 100.0))),
-        brackets=draw(st.sampled_from((ONE_BRACKET, SEVERAL_BRACKETS))) if is_perpetual else ONE_BRACKET,
+        tick=chance.choice(TICKS),
+        lot=chance.choice(LOTS),
+        minimum_notional=chance.choice((0.0, 5.0, 5.0, 100.0)),
+        brackets=chance.choice((ONE_BRACKET, SEVERAL_BRACKETS)) if is_perpetual else ONE_BRACKET,
     )
 
 
-@st.composite
-def cases(draw: st.DrawFn, length: int = 300) -> Case:
-    """Draw an account of one to three symbols."""
-    is_perpetual = draw(st.sampled_from((True, True, True, False)))
-    symbols = draw(st.integers(1, 3))
-    strategy = draw(STRATEGIES)
-    risk = draw(RISKS)
-    if not is_perpetual:
-        strategy["direction"] = "long"
-        risk["leverage"] = None
-    timeframe = draw(st.sampled_from(("1h", "5m", "15m", "4h", "8h", "1d")))
-    volatility = draw(st.sampled_from((0.002, 0.01, 0.03)))
-    if draw(st.sampled_from((True, False, False))):
+def _costs(chance: random.Random) -> plain.Costs:
+    """Draw the costs of one symbol."""
+    fee, slippage = chance.choice((0.0, 0.0002, 0.0005, 0.001, 0.01)), chance.choice((0.0, 0.0001, 0.0005, 0.003))
+    return plain.Costs(fee, slippage, chance.choice((0.0, 0.0125, 0.02)))
+
+
+def random_case(seed: int, length: int = 300) -> Case:
+    """Draw an account of one to three symbols; the same seed always draws the same one."""
+    chance = random.Random(seed)
+    is_perpetual = chance.random() < 0.8
+    symbols = chance.randint(1, 3)
+    strategy, risk = _strategy(chance, is_perpetual), _risk(chance, is_perpetual)
+    timeframe, volatility = chance.choice(("1h", "5m", "15m", "4h", "8h", "1d")), chance.choice((0.002, 0.01, 0.03))
+    if chance.random() < 0.3:
         # Patient: profits run for days, and are given back through the daily limit and towards liquidation.
         timeframe, volatility = "4h", 0.03
         strategy |= {"take_profit": 0.0, "trailing_stop": 0.0, "overbought": 90.0, "stop_loss": 0.09, "stop_atr": 0.0}
         risk |= {"max_drawdown": 1.0, "on_daily_loss": "close", "liquidation_buffer": 0.0, "daily_loss_limit": 0.006}
-    if strategy["direction"] != "long":
-        strategy["take_profit"] = min(strategy["take_profit"], 0.9)
     return Case(
-        seed=draw(st.integers(0, 2**32 - 1)),
+        seed=seed,
         timeframe=timeframe,
         is_perpetual=is_perpetual,
         symbols=symbols,
         length=length,
         volatility=volatility,
-        jump_chance=draw(st.sampled_from((0.0, 0.02, 0.1))),
-        gap_chance=draw(st.sampled_from((0.0, 0.0, 0.03, 0.15))),
-        has_mark=is_perpetual and draw(st.booleans()),
-        has_funding=is_perpetual and draw(st.booleans()),
-        equity=draw(st.sampled_from((10_000.0, 1_000_000.0, 50_000_000.0, 300.0))),
+        jump_chance=chance.choice((0.0, 0.02, 0.1)),
+        gap_chance=chance.choice((0.0, 0.0, 0.03, 0.15)),
+        has_mark=is_perpetual and chance.random() < 0.5,
+        has_funding=is_perpetual and chance.random() < 0.5,
+        equity=chance.choice((300.0, 10_000.0, 10_000.0, 1_000_000.0, 50_000_000.0)),
         strategy=strategy,
         risk=risk,
-        costs=tuple(draw(COSTS) for _ in range(symbols)),
-        markets=tuple(draw(_markets(is_perpetual)) for _ in range(symbols)),
+        costs=tuple(_costs(chance) for _ in range(symbols)),
+        markets=tuple(_market(chance, is_perpetual) for _ in range(symbols)),
+        names=(PERPETUALS if is_perpetual else SPOTS)[:symbols],
     )
 
 

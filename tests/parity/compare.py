@@ -1,4 +1,4 @@
-"""Run one case through ctp and through the oracle, and tell every difference.
+"""Run one case through the oracle, and tell every difference to what ctp found.
 
 Invariant: trades, equity, refusals and open positions are compared with ==; figures that sum in another order to 1e-9.
 """
@@ -10,15 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ctp.core.risk import DynamicRiskManager
-from ctp.core.rules import Bracket, Costs, MarketRules
-from ctp.core.strategies import RsiMeanReversion
 from ctp.market.candles import Candles
-from ctp.research.backtest import backtest
 from ctp.research.result import BacktestResult
 from tests.parity import oracle_figures
 from tests.parity import oracle_values as plain
-from tests.parity.cases import Case, History, as_decimal
+from tests.parity.cases import Case, History
 from tests.parity.oracle import Account
 
 ORACLE_COLUMNS: dict[str, Callable[[plain.Position], Any]] = {
@@ -41,34 +37,6 @@ ORACLE_COLUMNS: dict[str, Callable[[plain.Position], Any]] = {
     "slippage": lambda trade: trade.slippage,
     "entry_equity": lambda trade: trade.decision_equity,
 }
-
-
-def run_ctp(case: Case, history: History) -> BacktestResult:
-    """Run a case on the compiled bar loop, through the public door."""
-    return backtest(
-        RsiMeanReversion(**case.strategy),
-        DynamicRiskManager(**case.risk),
-        list(history.candles.values()),
-        costs={
-            name: Costs(fee=cost.fee, slippage=cost.slippage, liquidation_fee=cost.liquidation_fee)
-            for name, cost in zip(case.names, case.costs, strict=True)
-        },
-        rules={name: rules_of(market) for name, market in zip(case.names, case.markets, strict=True)},
-        mark=list(history.mark.values()),
-        funding=list(history.funding.values()),
-        equity=case.equity,
-    )
-
-
-def rules_of(market: plain.Market) -> MarketRules:
-    """Return the oracle's market as ctp takes it."""
-    return MarketRules(
-        is_perpetual=market.perpetual,
-        tick=as_decimal(market.tick),
-        lot=as_decimal(market.lot),
-        min_notional=market.minimum_notional,
-        brackets=tuple(Bracket(each.floor, each.rate, each.amount, each.max_leverage) for each in market.brackets),
-    )
 
 
 def run_oracle(case: Case, history: History) -> plain.Result:
