@@ -189,12 +189,14 @@ def _walk(case: Case, chance: np.random.Generator, name: str, tick: Fraction) ->
         move[count // 3 : count // 2] = 0.0  # a flat market
     start = float(chance.choice((40.0, 900.0, 30_000.0))) * max(1.0, float(tick) * 4)
     close = start * np.exp(np.cumsum(move))
-    opens = np.concatenate(([start], close[:-1])) * (1 + (chance.random(count) < 0.3) * case.volatility * chance.standard_normal(count))
+    jolt = (chance.random(count) < 0.3) * case.volatility * chance.standard_normal(count)
+    opens = np.concatenate(([start], close[:-1])) * (1 + jolt)
     reach = np.abs(chance.standard_normal((2, count))) * case.volatility * (chance.random((2, count)) < 0.8)
     high = np.maximum(opens, close) * (1 + reach[0])
     low = np.minimum(opens, close) * np.maximum(1 - reach[1], 0.2)
     if chance.random() < 0.8:  # as on an exchange: on the grid
-        opens, high, low, close = (np.maximum(np.round(column / float(tick)), 1) * float(tick) for column in (opens, high, low, close))
+        step = float(tick)
+        opens, high, low, close = (np.maximum(np.round(each / step), 1) * step for each in (opens, high, low, close))
     volume = np.exp(chance.standard_normal(count))
     volume[chance.random(count) < 0.05] = 0.0
     volume[chance.random(count) < 0.05] = 1.0

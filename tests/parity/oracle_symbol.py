@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.parity.oracle_indicators import atr_series, mean_before, rsi_series
-from tests.parity.oracle_values import Candle, Costs, Market, PlannedEntry, Position, Strategy, bracket_at, round_down, round_up
+from tests.parity.oracle_values import (
+    Candle,
+    Costs,
+    Market,
+    PlannedEntry,
+    Position,
+    Strategy,
+    bracket_at,
+    round_down,
+    round_up,
+)
 
 STOP_NARROWEST, STOP_WIDEST = 0.002, 0.2  # §3
 

@@ -55,14 +55,15 @@ def test_an_unchanged_copy_is_equal(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "rule", "mutated"),
     [
-        pytest.param("fills", "return reference * (1.0 + market.slippage)", "return reference * (1.0 + 0.999 * market.slippage)", id="price-of-a-buy"),
-        pytest.param("fills", "stop_reference = min(candle.open, stop)", "stop_reference = stop", id="price-of-a-stop-gapped-through"),
-        pytest.param("fills", "return market.fee_rate * size * price", "return market.fee_rate * (size * price)", id="fee-in-another-order"),
-        pytest.param("fills", "return market.liquidation_fee * size * price", "return taker_fee(market, size, price)", id="fee-of-a-liquidation"),
-        pytest.param("steps", "market.lot_multiple + FORGIVEN)", "market.lot_multiple + 1.0)", id="lots-one-too-many"),
-        pytest.param("steps", "math.ceil(price", "math.floor(price", id="ticks-rounded-the-other-way"),
+        ("fills", "return reference * (1.0 + market.slippage)", "return reference * (1.0 + 0.999 * market.slippage)"),
+        ("fills", "stop_reference = min(candle.open, stop)", "stop_reference = stop"),
+        ("fills", "return market.fee_rate * size * price", "return market.fee_rate * (size * price)"),
+        ("fills", "return market.liquidation_fee * size * price", "return taker_fee(market, size, price)"),
+        ("steps", "market.lot_multiple + FORGIVEN)", "market.lot_multiple + 1.0)"),
+        ("steps", "math.ceil(price", "math.floor(price"),
     ],
-)  # fmt: skip
+    ids=["buy price", "stop gapped through", "fee in another order", "liquidation fee", "one lot too many", "tick rounding"],
+)
 def test_a_mutated_rule_is_seen(copy: Path, file: str, rule: str, mutated: str) -> None:
     source = copy / "ctp" / "core" / f"{file}.py"
     text = source.read_text(encoding="utf-8")
