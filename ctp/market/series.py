@@ -15,26 +15,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from ctp.core.timeframes import MINUTE_MS as MINUTE_MS
+from ctp.core.timeframes import TIMEFRAMES as TIMEFRAMES
+from ctp.core.timeframes import timeframe_ms as timeframe_ms
 from ctp.errors import InputError
 
 Kind = Literal["candles", "mark", "funding"]
 KINDS: tuple[Kind, ...] = ("candles", "mark", "funding")
-
-MINUTE_MS = 60_000
-TIMEFRAMES: dict[str, int] = {
-    "1m": MINUTE_MS,
-    "3m": 3 * MINUTE_MS,
-    "5m": 5 * MINUTE_MS,
-    "15m": 15 * MINUTE_MS,
-    "30m": 30 * MINUTE_MS,
-    "1h": 60 * MINUTE_MS,
-    "2h": 120 * MINUTE_MS,
-    "4h": 240 * MINUTE_MS,
-    "6h": 360 * MINUTE_MS,
-    "8h": 480 * MINUTE_MS,
-    "12h": 720 * MINUTE_MS,
-    "1d": 1440 * MINUTE_MS,
-}
 
 CANDLE_FIELDS = ("open", "high", "low", "close", "volume")
 
@@ -44,14 +31,6 @@ FUNDING_ROW = np.dtype([("ts", "<i8"), ("rate", "<f8")])
 
 _EXCHANGE = re.compile(r"[a-z0-9]+")
 _SYMBOL = re.compile(r"[^/:\s\x00]+/[^/:\s\x00]+(:[^/:\s\x00]+)?")
-
-
-def timeframe_ms(timeframe: str) -> int:
-    """Return a timeframe's length in milliseconds; InputError lists the ones there are."""
-    length = TIMEFRAMES.get(timeframe)
-    if length is None:
-        raise InputError("timeframe", timeframe, f"must be one of {', '.join(TIMEFRAMES)}")
-    return length
 
 
 class Series(NamedTuple):

@@ -1,0 +1,64 @@
+"""The audit log: who did what, when, through which door. Append-only, never pruned.
+
+Invariants:
+1. A row is written in the transaction of the deed it records: both are kept or neither.
+2. No secret is in it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from ctp.accounts.rights import Actor, require
+from ctp.logs import redact
+from ctp.storage.tables import audit_log, users
+
+
+class Deed(NamedTuple):
+    """One row of the audit log."""
+
+    id: int
+    at: int
+    user_id: int | None
+    user_name: str | None
+    door: str
+    action: str
+    subject: str
+    details: dict[str, Any]
+
+
+def record(connection: sa.Connection, actor: Actor, action: str, subject: str, now_ms: int, **details: object) -> None:
+    """Write down a deed inside its own transaction.
+
+    action: noun and verb, as `account.create`. subject: what it was done to, as `account:5`.
+    """
+    connection.execute(
+        sa.insert(audit_log).values(
+            at=now_ms,
+            user_id=actor.user_id,
+            door=actor.door,
+            action=action,
+            subject=subject[:128],
+            details=redact(json.dumps(details, ensure_ascii=False, default=str)),
+        )
+    )
+
+
+def read_audit(connection: sa.Connection, actor: Actor, *, limit: int = 100, before_id: int | None = None) -> list[Deed]:
+    """Return deeds, newest first. Raises NotAllowed for anybody but an administrator."""
+    require(actor, "manage_users")
+    query = (
+        sa.select(audit_log, users.c.name.label("user_name"))
+        .outerjoin(users, users.c.id == audit_log.c.user_id)
+        .order_by(audit_log.c.id.desc())
+        .limit(limit)
+    )
+    if before_id is not None:
+        query = query.where(audit_log.c.id < before_id)
+    return [
+        Deed(row.id, row.at, row.user_id, row.user_name, row.door, row.action, row.subject, json.loads(row.details))
+        for row in connection.execute(query)
+    ]

@@ -1,0 +1,1 @@
+"""Tests of users, sessions, rights, trading accounts and exchange keys."""
