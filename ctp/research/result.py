@@ -199,6 +199,18 @@ class BacktestResult:
 
         return plot_result(self)
 
+    def plot_months(self) -> plotly.graph_objects.Figure:
+        """Return a heatmap of monthly returns beside the 5–10 % target."""
+        from ctp.research.plots import plot_months
+
+        return plot_months(self)
+
+    def plot_r_multiples(self) -> plotly.graph_objects.Figure:
+        """Return a histogram of what trades earned, in units of the risk taken."""
+        from ctp.research.plots import plot_r_multiples
+
+        return plot_r_multiples(self)
+
     def to_vectorbt(self) -> vectorbt.Portfolio:
         """Return a vectorbt Portfolio made of the finished orders; it computes no signal of its own."""
         from ctp.research.portfolio import to_vectorbt
