@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ctp.core.rules import Costs, MarketRules
     from ctp.core.strategies import RsiMeanReversion
     from ctp.market.history import load_candles
+    from ctp.notebook import example_candles
     from ctp.research.backtest import backtest, costs
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ _HOMES = {
     "RsiMeanReversion": "ctp.core.strategies",
     "backtest": "ctp.research.backtest",
     "costs": "ctp.research.backtest",
+    "example_candles": "ctp.notebook",
     "load_candles": "ctp.market.history",
 }
 
@@ -34,6 +36,7 @@ __all__ = [
     "RsiMeanReversion",
     "backtest",
     "costs",
+    "example_candles",
     "load_candles",
 ]
 
