@@ -109,6 +109,7 @@ class PaperEndpoint(_Section):
     ca_file: Path | None = None
     control_url: str = ""
     control_token_file: Path | None = None
+    market: Literal["recorded", "generated", "live"] = "recorded"  # what its prices are; pages say when they were made up
 
 
 class PaperSettings(PaperEndpoint):

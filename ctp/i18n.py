@@ -46,6 +46,12 @@ def text(key: str, language: str, **facts: object) -> str:
         return _missing(key, f"text {key!r} in {language} lacks the fact {error}")
 
 
+def texts_below(table: str, language: str) -> dict[str, str]:
+    """Return the texts of one table, by the rest of their keys; for scripts that fill in facts themselves."""
+    above = f"{table}."
+    return {key.removeprefix(above): found for key, found in _texts(language).items() if key.startswith(above)}
+
+
 def has_text(key: str) -> bool:
     """Tell whether a key exists; for keys that come from data, such as the reason of an exchange."""
     return key in _texts("en")

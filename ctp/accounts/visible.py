@@ -189,9 +189,13 @@ class Visible:
             query = query.where(tables.orders.c.status.in_(("planned", "sent", "unknown", "open", "partial")))
         return self._mappings(query)
 
-    def trades(self, account_id: int, *, limit: int = 200, before_id: int | None = None) -> list[dict[str, Any]]:
+    def trades(
+        self, account_id: int, *, limit: int = 200, before_id: int | None = None, symbol: str | None = None
+    ) -> list[dict[str, Any]]:
         """Return closed trades, the last closed first."""
         query = self._rows(tables.trades, account_id).order_by(tables.trades.c.id.desc()).limit(limit)
+        if symbol is not None:
+            query = query.where(tables.trades.c.symbol == symbol)
         if before_id is not None:
             query = query.where(tables.trades.c.id < before_id)
         return self._mappings(query)
@@ -215,8 +219,11 @@ class Visible:
         rows = self._mappings(query.order_by(tables.equity_samples.c.time.desc()).limit(limit))
         return [(row["time"], row["equity"]) for row in reversed(rows)]
 
-    def candles(self, account_id: int, symbol: str, *, limit: int = 500) -> list[dict[str, Any]]:
-        """Return the newest live candles of one of the account's symbols, oldest first, the open one included."""
+    def candles(self, account_id: int, symbol: str, *, limit: int = 500, since: int = 0) -> list[dict[str, Any]]:
+        """Return the newest live candles of one of the account's symbols, oldest first, the open one included.
+
+        since: the earliest open time wanted.
+        """
         account = self.account(account_id)
         if symbol not in account.symbols:
             raise NotFound(f"account {account_id} does not trade {symbol}")
@@ -226,6 +233,7 @@ class Visible:
             live.market == account.mode,
             live.symbol == symbol,
             live.timeframe == account.timeframe,
+            live.time >= since,
         )
         return self._mappings(query.order_by(live.time.desc()).limit(limit))[::-1]
 
