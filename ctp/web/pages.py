@@ -1,0 +1,115 @@
+"""The pages that need no kernel, and the head and header that every page has, dashboards included."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import available_timezones
+
+import jinja2
+from aiohttp import web
+
+from ctp.i18n import text, texts_below
+from ctp.web.people import Visitor
+from ctp.web.voila_process import STATIC_FOLDERS
+
+if TYPE_CHECKING:
+    from ctp.web.state import Gateway
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+)
+_ZONES = ("Asia/", "America/", "Europe/", "Australia/", "Pacific/", "Africa/", "Atlantic/", "Indian/")
+
+
+def render_page(template: str, gateway: Gateway, visitor: Visitor, *, status: int = 200, **facts: Any) -> web.Response:
+    """Make a page for somebody who is logged in."""
+    facts = {"here": "", "title": text("web.nav.home", visitor.language)} | facts
+    body = _TEMPLATES.get_template(template).render(_context(gateway, visitor) | facts)
+    return web.Response(text=body, content_type="text/html", status=status)
+
+
+def login_page(language: str, *, next_: str, problem: str = "", tried: str = "", status: int = 200) -> web.Response:
+    """Make the login form."""
+    body = _TEMPLATES.get_template("login.html").render(
+        t=_words(language), language=language, next=next_, problem=problem, tried=tried,
+        title=text("web.login.title", language),
+    )  # fmt: skip
+    return web.Response(text=body, content_type="text/html", status=status)
+
+
+def message_page(gateway: Gateway, visitor: Visitor, heading: str, explanation: str, *, status: int) -> web.Response:
+    """Make a page that says why there is nothing else to show."""
+    return render_page(
+        "message.html", gateway, visitor, status=status, title=heading, heading=heading, explanation=explanation
+    )
+
+
+def dashboard_head(visitor: Visitor) -> str:
+    """Return what stands in the head of a dashboard."""
+    title = text("web.dashboard.title", visitor.language)
+    return _TEMPLATES.get_template("head.html").render(theme=visitor.theme, title=title)
+
+
+def dashboard_header(gateway: Gateway, visitor: Visitor, name: str) -> str:
+    """Return what stands above a dashboard; the page's data attribute tells the scripts that a kernel must beat."""
+    header = _TEMPLATES.get_template("header.html").render(_context(gateway, visitor) | {"here": name})
+    loading = text("web.dashboard.loading", visitor.language)
+    return f'{header}<p class="loading" role="status">{loading}</p>'
+
+
+def zones() -> list[str]:
+    """Return the time zones a person may choose, by name."""
+    return _all_zones()
+
+
+@functools.cache
+def _all_zones() -> list[str]:
+    """Read the zone names once."""
+    return sorted({"UTC", *(zone for zone in available_timezones() if zone.startswith(_ZONES))})
+
+
+@functools.cache
+def prefetched() -> list[str]:
+    """Return the scripts a dashboard loads, so that the home page can fetch them ahead."""
+    folder = STATIC_FOLDERS["static"][0]
+    large = [file for file in folder.glob("*.js") if 40_000 < file.stat().st_size < 600_000 and file.stem != "reveal"]
+    own = ["/static/vendor/lightweight-charts.standalone.production.mjs", "/static/desk/desk.js"]
+    return own + [f"/voila/static/{file.name}" for file in sorted(large)]
+
+
+def _context(gateway: Gateway, visitor: Visitor) -> dict[str, Any]:
+    """Return what every page needs to know."""
+    page = {
+        "words": texts_below("script", visitor.language),
+        "language": visitor.language,
+        "zone": visitor.zone,
+        "boot": gateway.boot,
+        "unread": visitor.unread,
+    }
+    return {
+        "t": _words(visitor.language),
+        "language": visitor.language,
+        "theme": visitor.theme,
+        "rise_colour": visitor.rise_colour,
+        "zone": visitor.zone,
+        "name": visitor.name,
+        "role": visitor.role,
+        "unread": visitor.unread,
+        "may_trade_page": visitor.role != "operator",
+        "page": page,
+    }
+
+
+def _words(language: str) -> Any:
+    """Return the function that templates call for a text."""
+    return functools.partial(_word, language)
+
+
+def _word(language: str, key: str, **facts: object) -> str:
+    """Return a text; the argument order suits a partial."""
+    return text(key, language, **facts)

@@ -1,0 +1,173 @@
+"""Voila as a child of the gateway: started with a scrubbed environment, started again when it dies, ended with us.
+
+Invariants:
+1. Voila listens on loopback and answers only requests with a secret that is new at every start.
+2. Its environment, which every kernel inherits, holds no secret, and neither the database nor CTP_HOME is named in it.
+3. Live money comes first: Voila and its kernels run at nice 10 and are the first to go when memory runs out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import sys
+import sysconfig
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from ctp.config import PROJECT, Settings
+from ctp.lifetime import Tie
+
+log = logging.getLogger(__name__)
+
+SECRET_HEADER = "X-Ctp-Gateway"  # noqa: S105 - a header's name
+PIPE_VARIABLE = "CTP_GATEWAY_PIPE"
+
+NOTEBOOKS = PROJECT / "notebooks" / "dashboards"
+CONFIGURATION = PROJECT / "jupyter_config"
+_SHARE = Path(sysconfig.get_path("data")) / "share" / "jupyter"
+# What the browser loads from Voila are plain files; the gateway serves them itself, below /voila/.
+STATIC_FOLDERS = {
+    "static": (_SHARE / "voila" / "templates" / "base" / "static",),
+    "labextensions": (_SHARE / "labextensions", _SHARE / "voila" / "labextensions"),
+}
+_INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT")
+_START_DEADLINE_S = 60.0
+_BACKOFF_S = (0.2, 1.0, 5.0, 15.0)
+_NICE = 10
+_OOM_SCORE = 500
+
+
+class Voila:
+    """The child process and where it listens."""
+
+    def __init__(self, settings: Settings, api_address: str, *, pool_size: int = 1) -> None:
+        """Prepare; nothing is started yet.
+
+        api_address: host:port of the API that kernels call. pool_size: kernels kept warm for each dashboard.
+        """
+        self._settings, self.api_address, self._pool_size = settings, api_address, pool_size
+        self._secret = ""
+        self._process: asyncio.subprocess.Process | None = None
+        self.port = 0
+        self.is_ready = asyncio.Event()
+        self.on_start: Callable[[], Awaitable[None]] | None = None  # told before each start: kernels of before are gone
+
+    @property
+    def address(self) -> str:
+        """Return the address of Voila's server, without a trailing slash."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the headers that make Voila answer."""
+        return {SECRET_HEADER: self._secret}
+
+    async def keep_running(self) -> None:
+        """Run Voila until cancelled; a death is logged and mended with a growing pause."""
+        failures = 0
+        try:
+            while True:
+                began = asyncio.get_running_loop().time()
+                code = await self._run_once()
+                failures = 0 if asyncio.get_running_loop().time() - began > 60 else failures + 1
+                pause = _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
+                log.error("Voila ended with code %s; starting it again in %g s", code, pause)
+                await asyncio.sleep(pause)
+        finally:
+            await self._end()
+
+    async def _run_once(self) -> int:
+        """Start Voila, tell when it answers, and return its exit code."""
+        if self.on_start is not None:
+            await self.on_start()
+        self._secret = secrets.token_urlsafe(32)
+        self.port = self._settings.web.voila_port or _free_port()
+        read_end, write_end = os.pipe()
+        try:
+            os.write(write_end, self._secret.encode())
+            os.close(write_end)
+            with (self._settings.log_folder / "voila.log").open("ab") as output:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command(), env=self._environment(read_end), pass_fds=(read_end,), cwd=NOTEBOOKS,
+                    stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=_Lowered(),
+                )  # fmt: skip
+        finally:
+            os.close(read_end)
+        watcher = asyncio.create_task(self._announce())
+        try:
+            return await self._process.wait()
+        finally:
+            watcher.cancel()
+            self.is_ready.clear()
+
+    async def _announce(self) -> None:
+        """Set `is_ready` once the port answers."""
+        async with asyncio.timeout(_START_DEADLINE_S):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                    writer.close()
+                    self.is_ready.set()
+                    return
+                await asyncio.sleep(0.05)
+
+    async def _end(self) -> None:
+        """Ask the child to end; kill it when it does not."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 5)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+    def _command(self) -> list[str]:
+        """Return the command line."""
+        return [
+            sys.executable, "-m", "voila", "--no-browser", f"--Voila.port={self.port}", f"--Voila.root_dir={NOTEBOOKS}",
+            f"--VoilaConfiguration.default_pool_size={self._pool_size}",
+        ]  # fmt: skip
+
+    def _environment(self, pipe: int) -> dict[str, str]:
+        """Return the whole environment of Voila and of every kernel."""
+        scratch = self._settings.cache / "voila"
+        scratch.mkdir(mode=0o700, exist_ok=True)
+        kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        return kept | {
+            "HOME": str(scratch),
+            "IPYTHONDIR": str(scratch / "ipython"),
+            "JUPYTER_CONFIG_DIR": str(CONFIGURATION),
+            "JUPYTER_PATH": str(CONFIGURATION),
+            "JUPYTER_DATA_DIR": str(scratch / "data"),
+            "PYTHONPATH": str(PROJECT),
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+            "CTP_API": self.api_address,
+            PIPE_VARIABLE: str(pipe),
+        }
+
+
+class _Lowered(Tie):
+    """Tie the child to us and put it behind whatever moves money."""
+
+    def __call__(self) -> None:
+        """Run in the child between fork and exec."""
+        super().__call__()
+        os.nice(_NICE)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE), "ascii")
+
+
+def _free_port() -> int:
+    """Return a loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,1 @@
+"""Tests of the gateway, its API and its pages."""
