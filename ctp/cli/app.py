@@ -11,6 +11,7 @@ import typer
 from ctp.cli import data, database
 from ctp.cli.backtest import backtest
 from ctp.cli.doctor import doctor
+from ctp.cli.simulator import simulator
 from ctp.errors import CtpError, InputError, NotAllowed
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ app.command(epilog="Example: ctp doctor --json")(doctor)
 app.command(
     epilog="Example: ctp backtest --exchange binance --symbol BTC/USDT --timeframe 1h --set strategy.stop_loss=0.1 --json"
 )(backtest)
+app.command(epilog="Example: ctp simulator --candles BTC/USDT=btc-1h.parquet --timeframe 1h --speed 3600")(simulator)
 app.add_typer(data.app, name="data")
 app.add_typer(database.app, name="db")
 

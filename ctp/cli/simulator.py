@@ -1,0 +1,122 @@
+"""`ctp simulator`: run the simulated exchange that paper accounts trade on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ctp.cli.output import Json
+from ctp.config import load_settings
+from ctp.errors import ConfigError, InputError
+from ctp.lifetime import until_stopped
+
+if TYPE_CHECKING:
+    from ctp.simulator.feed import Feed
+    from ctp.simulator.settings import SimulatorSettings
+
+
+def simulator(
+    candles: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[SYMBOL=]FILE", help="Recorded candles to replay; repeatable. Without: a generated market."),
+    ] = None,
+    timeframe: Annotated[str, typer.Option(help="Length of one candle; recorded files must have it.")] = "1m",
+    speed: Annotated[float, typer.Option(help="Market time ÷ wall time; 0: nothing moves until told.")] = 60.0,
+    port: Annotated[int, typer.Option(help="Exchange port on loopback; 0 takes a free one.")] = 9443,
+    control_port: Annotated[int, typer.Option(help="Control port on loopback; 0 takes a free one.")] = 9444,
+    folder: Annotated[Path | None, typer.Option(help="Certificates, token and state; default CTP_HOME/simulator.")] = None,
+    fills: Annotated[str, typer.Option(help="book: spread and partial fills; candle-exact: as a backtest fills.")] = "book",
+    seed: Annotated[int, typer.Option(help="Of the generated market and of chance.")] = 1,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget accounts and market time of earlier runs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the simulated exchange until Ctrl-C: real dialect, simulated money."""
+    from ctp.simulator.settings import SimulatorSettings
+
+    if not speed >= 0:
+        raise InputError("--speed", speed, "must be 0 or more")
+    if fills not in ("book", "candle-exact"):
+        raise InputError("--fills", fills, "must be book or candle-exact")
+    place = folder or load_settings().folder("simulator")
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if fresh:
+        for file in place.glob("*state*"):
+            file.unlink()
+    for number in (port, control_port):
+        refuse_taken_port(number, "--port" if number == port else "--control-port")
+    settings = SimulatorSettings(
+        folder=place,
+        feed=feed_of(candles or [], timeframe, seed),
+        port=port,
+        control_port=control_port,
+        fill_mode=fills,
+        speed=speed,
+        seed=seed,
+        state=True,
+    )
+    asyncio.run(until_stopped(_serve_telling(settings, as_json)))
+
+
+async def _serve_telling(settings: SimulatorSettings, as_json: bool) -> None:
+    """Run the exchange and say where it is once it listens."""
+    from ctp.simulator.control import Control
+    from ctp.simulator.exchange import SimulatedExchange
+    from ctp.simulator.run import serve
+
+    def tell(exchange: SimulatedExchange, control: Control) -> None:
+        where = {"port": exchange.port, "control_port": control.port, "folder": str(settings.folder)}
+        what = "recorded candles" if "Recorded" in type(settings.feed).__name__ else "a generated market without drift"
+        if as_json:
+            typer.echo(json.dumps({**where, "symbols": list(settings.feed.symbols)}))
+        else:
+            typer.echo(f"Simulated exchange on 127.0.0.1:{exchange.port} ({what}), keys in {settings.folder}")
+            typer.echo(f"Trades {', '.join(settings.feed.symbols)}. Ctrl-C stops it.")
+
+    await serve(settings, tell)
+
+
+def feed_of(candles: list[str], timeframe: str, seed: int) -> Feed:
+    """Return the market: recorded files, each serving spot and perpetual of its coin, or a generated one.
+
+    candles: FILE (BTC/USDT) or SYMBOL=FILE. Raises InputError naming the first bad row of a file.
+    """
+    from ctp.market.candles import Candles
+    from ctp.market.importer import read_file
+    from ctp.market.series import Series, timeframe_ms
+    from ctp.simulator.feed import RecordedFeed, Recording, recording
+    from ctp.simulator.generated import GeneratedFeed
+
+    length_ms = timeframe_ms(timeframe)
+    if not candles:
+        return GeneratedFeed(timeframe_ms=length_ms, seed=seed)
+    recordings: dict[str, Recording] = {}
+    for argument in candles:
+        symbol, equals, file = argument.partition("=")
+        if not equals:
+            symbol, file = "BTC/USDT", argument
+        exchange = "binanceusdm" if ":" in symbol else "binance"
+        data, _, _ = read_file(Path(file), Series.checked(exchange, symbol, timeframe))
+        assert isinstance(data, Candles)  # the series asked for is one of candles
+        if symbol in recordings:
+            raise InputError("--candles", symbol, "is given twice; name another symbol as SYMBOL=FILE")
+        recordings[symbol] = recording({"ts": data.time, **data.columns()})
+    for symbol in list(recordings):
+        pair, _, settle = symbol.partition(":")
+        other = pair if settle else f"{pair}:{pair.partition('/')[2]}"
+        recordings.setdefault(other, recordings[symbol])
+    return RecordedFeed(recordings, length_ms)
+
+
+def refuse_taken_port(port: int, name: str) -> None:
+    """Raise ConfigError when another process listens on a loopback port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise ConfigError(f"port {port} is taken by another process; choose another with {name}") from None
