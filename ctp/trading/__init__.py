@@ -1,1 +1,1 @@
-"""Live and paper trading: candle -> decide -> commit -> send; start-up is recovery."""
+"""Trading: from a closed candle to a decision, an order, a fill and a protected position."""

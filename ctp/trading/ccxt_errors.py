@@ -1,0 +1,101 @@
+"""Turn every error of ccxt into one of ours, by what it proves.
+
+| what happened | sending an order | asking |
+|---|---|---|
+| the exchange refused, with a code | OrderRejected: final | ExchangeDown (nothing is known) |
+| not found (−2011, −2013) | OrderUnknown | OrderMissing |
+| too many requests (429, 418, −1003, −1015) | ExchangeBusy: it was not accepted | ExchangeBusy |
+| key wrong, revoked, without the right (−2014, −2015, −1022) | KeyRefused | KeyRefused |
+| timeout, reset, 5xx, −1000, −1006, −1007, an answer that is no answer | OrderUnknown: ask for it | ExchangeDown |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import ccxt
+
+from ctp.errors import (
+    ExchangeBusy,
+    ExchangeDown,
+    ExchangeError,
+    KeyRefused,
+    OrderMissing,
+    OrderRejected,
+    OrderUnknown,
+)
+from ctp.trading.exchange import WOULD_TRIGGER
+
+_CODE = re.compile(r'"code"\s*:\s*"?(-?\d+)')
+_BANNED_UNTIL = re.compile(r"banned until (\d{13})")
+_SECRETS = re.compile(r"(signature|apiKey|secret|listenKey)=[^&\s\"]+", re.IGNORECASE)
+
+KEY_CODES = frozenset({-2014, -2015, -1022, -1002})
+MISSING_CODES = frozenset({-2011, -2013, -2018})
+# -4116: an order with this id exists already, so ours may be it.
+UNKNOWN_CODES = frozenset({-1000, -1001, -1006, -1007, -1008, -4116})
+BUSY_CODES = frozenset({-1003, -1015})
+TRIGGER_WORDS = ("would immediately trigger", "would trigger immediately", "relationship of the prices")
+DEFAULT_SILENCE_S = 5.0
+LONGEST_TEXT = 200
+
+# What garbage in an answer's body makes of ccxt's parsers.
+GARBAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+
+
+def code_of(error: Exception) -> int | None:
+    """Return the exchange's own code in an error, if there is one."""
+    found = _CODE.search(str(error))
+    return int(found.group(1)) if found else None
+
+
+def text_of(error: Exception) -> str:
+    """Return an error's text, short and without anything secret."""
+    return _SECRETS.sub(r"\1=…", str(error))[:LONGEST_TEXT] or type(error).__name__
+
+
+def silence_s(error: Exception, headers: Mapping[str, str] | None, now_ms: int) -> float:
+    """Return how long to be silent after "too many requests"."""
+    until = _BANNED_UNTIL.search(str(error))
+    if until:
+        return max(1.0, (int(until.group(1)) - now_ms) / 1000)
+    for name, value in (headers or {}).items():
+        if name.lower() == "retry-after" and value.isdigit():
+            return max(1.0, float(value))
+    return DEFAULT_SILENCE_S
+
+
+def _is_busy(error: Exception, code: int | None) -> bool:
+    """Return whether the exchange asks for silence; it wraps a revoked key into the same class, so look at the code."""
+    return code in BUSY_CODES or isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded)
+
+
+def asking_failed(error: Exception, headers: Mapping[str, str] | None, now_ms: int) -> ExchangeError:
+    """Return our error for a question that failed."""
+    code, text = code_of(error), text_of(error)
+    if code in KEY_CODES:
+        return KeyRefused(text)
+    if _is_busy(error, code):
+        return ExchangeBusy(text, silence_s(error, headers, now_ms))
+    if code in MISSING_CODES or isinstance(error, ccxt.OrderNotFound):
+        return OrderMissing(text)
+    if isinstance(error, ccxt.AuthenticationError | ccxt.PermissionDenied) and code is not None:
+        return KeyRefused(text)
+    return ExchangeDown(text)
+
+
+def sending_failed(error: Exception, headers: Mapping[str, str] | None, now_ms: int) -> ExchangeError:
+    """Return our error for an order (or a cancellation) whose request failed."""
+    code, text = code_of(error), text_of(error)
+    if code in KEY_CODES:
+        return KeyRefused(text)
+    if _is_busy(error, code):
+        return ExchangeBusy(text, silence_s(error, headers, now_ms))
+    if any(words in text for words in TRIGGER_WORDS):
+        return OrderRejected(text, WOULD_TRIGGER)
+    if code is None or code in UNKNOWN_CODES or code in MISSING_CODES:
+        return OrderUnknown(text)
+    if isinstance(error, ccxt.NetworkError | ccxt.OperationFailed) and not isinstance(error, ccxt.InvalidNonce):
+        return OrderUnknown(text)
+    return OrderRejected(text, str(code))

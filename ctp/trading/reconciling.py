@@ -1,0 +1,143 @@
+"""Compare an account with what its exchange says, and bring the two into line.
+
+At start, after every reconnection and at least once a minute. One answer proves nothing: a position that differs is
+looked at twice, with the fills read in between, before anything is booked on the strength of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from ctp.core.orders import FINAL, STOP, TAKE, Progress, is_ours
+from ctp.core.reconcile import Corrections, Resting, Theirs, compare
+from ctp.core.types import LONG
+from ctp.trading import rows
+from ctp.trading.engine import Engine
+from ctp.trading.exchange import OrderReport
+from ctp.trading.execution import ask
+from ctp.trading.fold import FILL, Fact
+from ctp.trading.market_rules import exact_size, lots_of, ticks_of
+from ctp.trading.protection import apply, ours_of, settle_down
+from ctp.trading.rows import OrderNews
+
+CLOSED_OUTSIDE = "closed_outside"
+
+
+async def reconcile(engine: Engine) -> None:
+    """Bring one account into line; the caller holds the lock. Raises ExchangeDown, ExchangeBusy or KeyRefused."""
+    desk = engine.desk
+    if desk.view is None:
+        return
+    symbols = desk.account.symbols
+    unknown = await engine.look(symbols)
+    if unknown:
+        return
+    sizes = await desk.exchange.positions(symbols) if desk.exchange.is_perpetual else {}
+    for symbol in symbols:
+        open_orders = await desk.exchange.open_orders(symbol)
+        await _settle_vanished(engine, symbol, open_orders)
+        found = await _compare(engine, symbol, sizes.get(symbol), open_orders)
+        if found.closed_outside:
+            await engine.look([symbol])
+            again = await desk.exchange.positions([symbol])
+            found = await _compare(engine, symbol, again.get(symbol), open_orders)
+            if found.closed_outside:
+                await _book_closed_outside(engine, symbol, found.closed_outside)
+        await _announce(engine, symbol, found)
+        await apply(desk, symbol, found)
+    await settle_down(desk, symbols)
+    await _check_wallet(engine)
+
+
+async def _compare(
+    engine: Engine, symbol: str, size: Decimal | None, open_orders: Sequence[OrderReport]
+) -> Corrections:
+    """Return the corrections of one symbol."""
+    desk = engine.desk
+    market, ours = desk.market(symbol), ours_of(desk, symbol)
+    lots = ours.lots if size is None else lots_of(market, size)
+    resting, foreign = [], []
+    for order in open_orders:
+        if is_ours(order.id, desk.account.id) and await _revived(engine, order):
+            if order.purpose in (STOP, TAKE) and order.trigger_price is not None:
+                ticks = ticks_of(market, order.trigger_price)
+                resting.append(Resting(order.id, order.purpose, lots_of(market, order.size), ticks))
+        else:
+            foreign.append(order.id)
+    theirs = Theirs(lots, tuple(resting), tuple(foreign))
+    return compare(ours, theirs, replaces_first=desk.exchange.is_perpetual)
+
+
+async def _revived(engine: Engine, order: OrderReport) -> bool:
+    """Make sure that a live order of ours has a live row; returns whether it has a row at all."""
+    desk = engine.desk
+    if order.id in desk.current.unfinished:
+        return True
+    row = await desk.run(lambda c: rows.read_order(c, order.id))
+    if row is None:
+        return False
+    # It was taken for lost, and arrived after its fence. Any sign of life outranks that.
+    await desk.record([OrderNews(order.id, Progress(order.status, order.filled), order.exchange_id)], [])
+    return order.id in desk.current.unfinished
+
+
+async def _settle_vanished(engine: Engine, symbol: str, open_orders: Sequence[OrderReport]) -> None:
+    """Ask about protective orders that we think rest but the exchange does not list."""
+    desk = engine.desk
+    listed = {order.id for order in open_orders}
+    vanished = [row for row in desk.current.protective(symbol) if row.id not in listed]
+    for row in vanished:
+        news = await ask(desk, row)
+        await desk.record([news], [])
+        if news.progress.status in FINAL and news.progress.filled == 0 and desk.current.lots(symbol) != 0:
+            await desk.tell_trouble("protection_vanished", f"vanished:{row.id}", symbol=symbol, order=row.id)
+    if vanished:
+        await engine.look([symbol])
+
+
+async def _book_closed_outside(engine: Engine, symbol: str, lots: int) -> None:
+    """Book a position that is gone without a fill of ours, at the last price: somebody else closed it."""
+    desk = engine.desk
+    position, market = desk.state(symbol).position, desk.market(symbol)
+    price = await desk.exchange.last_price(symbol)
+    time = desk.current.memory.decision_time + desk.account.timeframe_ms
+    fact = Fact(
+        0,
+        FILL,
+        symbol,
+        time,
+        None,
+        f"outside-{position.entry_time}-{abs(lots)}",
+        "sell" if position.side == LONG else "buy",
+        price,
+        exact_size(market, abs(lots)),
+        Decimal(0),
+        desk.account.quote,
+        CLOSED_OUTSIDE,
+    )
+    await desk.record([], [fact])
+    await desk.tell_trouble(CLOSED_OUTSIDE, f"outside:{symbol}:{position.entry_time}", symbol=symbol, price=str(price))
+
+
+async def _announce(engine: Engine, symbol: str, found: Corrections) -> None:
+    """Tell the owner, once, about positions and orders that are not ours. They are left alone."""
+    desk = engine.desk
+    if found.foreign_lots:
+        size = str(exact_size(desk.market(symbol), found.foreign_lots))
+        await desk.tell_trouble("foreign_position", f"foreign:{symbol}:{size}", symbol=symbol, size=size)
+    if desk.exchange.is_perpetual:  # a spot wallet is the owner's, and so are the orders in it
+        for order_id in found.foreign_order_ids:
+            await desk.tell_trouble("foreign_order", f"foreign:{order_id}", symbol=symbol, order=order_id)
+
+
+async def _check_wallet(engine: Engine) -> None:
+    """Tell the owner, once a day, when the wallet no longer covers what the account thinks it has."""
+    desk = engine.desk
+    if not desk.exchange.is_perpetual:
+        return  # on spot the equity is partly coins
+    wallet = await desk.exchange.quote_balance(desk.account.quote)
+    balance = desk.current.folded.memory.account.balance
+    if float(wallet) < balance * (1 - 1e-9):
+        day = desk.clock.now_ms() // 86_400_000
+        await desk.tell_trouble("wallet_short", f"wallet:{day}", wallet=str(wallet), balance=balance)

@@ -1,0 +1,219 @@
+"""The bot's rows: orders, ledger, trades, decisions, states. Reads and writes inside the caller's transaction.
+
+Invariants:
+1. A fill or funding row is written once, however often it is reported.
+2. A trade row is written once, with the order that opened it as its name.
+3. What is known about an order only grows (`ctp.core.orders.join`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from ctp.core.memory import dump, load
+from ctp.core.orders import ENTRY, FINAL, NOT_SENT, Progress, join
+from ctp.core.steps import price_of, size_of
+from ctp.core.types import EXIT_REASONS, LONG, Market, Plan
+from ctp.storage.database import insert_or
+from ctp.storage.tables import ledger, orders, trades
+from ctp.trading.fold import FILL, ClosedTrade, EntryPlan, Fact, Memory
+
+
+class OrderRow(NamedTuple):
+    """A row of `orders`."""
+
+    id: str
+    account_id: int
+    symbol: str
+    purpose: str
+    side: str
+    type: str
+    size: Decimal
+    trigger_price: Decimal | None
+    reduce_only: bool
+    reason: str
+    status: str
+    exchange_id: str | None
+    filled: Decimal
+    candle_time: int | None
+    planned_at: int
+    sent_at: int | None
+    fence_until: int | None
+    updated_at: int
+    error: str | None
+    plan: str
+
+
+class OrderNews(NamedTuple):
+    """Something learnt about an order."""
+
+    id: str
+    progress: Progress
+    exchange_id: str | None = None
+    error: str | None = None
+    fence_until: int | None = None
+
+
+def given_up(row: OrderRow, why: str) -> OrderNews:
+    """Return the end of an order that never left."""
+    return OrderNews(row.id, Progress(NOT_SENT, Decimal(0)), error=why)
+
+
+def insert_orders(connection: sa.Connection, rows: Iterable[OrderRow]) -> None:
+    """Write planned orders; their ids are new."""
+    values = [row._asdict() for row in rows]
+    if values:
+        connection.execute(sa.insert(orders), values)
+
+
+def read_order(connection: sa.Connection, order_id: str) -> OrderRow | None:
+    """Return an order by its client order id."""
+    row = connection.execute(sa.select(orders).where(orders.c.id == order_id)).first()
+    return None if row is None else OrderRow(**row._mapping)
+
+
+def unfinished_orders(connection: sa.Connection, account_id: int) -> dict[str, OrderRow]:
+    """Return the orders of an account that are not final, by id, oldest first."""
+    query = (
+        sa.select(orders)
+        .where(orders.c.account_id == account_id, orders.c.status.not_in(sorted(FINAL)))
+        .order_by(orders.c.planned_at, orders.c.id)
+    )
+    return {row.id: OrderRow(**row._mapping) for row in connection.execute(query)}
+
+
+def attempts_made(connection: sa.Connection, account_id: int, symbol: str, candle_time: int, purpose: str) -> int:
+    """Return how many orders of one purpose a candle already has."""
+    query = sa.select(sa.func.count()).where(
+        orders.c.account_id == account_id,
+        orders.c.symbol == symbol,
+        orders.c.candle_time == candle_time,
+        orders.c.purpose == purpose,
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def apply_news(connection: sa.Connection, news: Iterable[OrderNews], now_ms: int) -> None:
+    """Join what was learnt into the orders' rows."""
+    for one in news:
+        row = read_order(connection, one.id)
+        if row is None:
+            continue
+        known = join(Progress(row.status, row.filled), one.progress, row.size)
+        values: dict[str, Any] = {"status": known.status, "filled": known.filled, "updated_at": now_ms}
+        if one.exchange_id:
+            values["exchange_id"] = one.exchange_id
+        if one.error is not None:
+            values["error"] = one.error[:256]
+        if one.fence_until is not None:
+            values |= {"fence_until": one.fence_until, "sent_at": now_ms}
+        connection.execute(sa.update(orders).where(orders.c.id == one.id).values(values))
+
+
+def insert_facts(connection: sa.Connection, account_id: int, facts: Iterable[Fact], now_ms: int) -> int:
+    """Write facts in the given order, each once; returns how many were new. Their ids are given by the database."""
+    new = 0
+    for fact in facts:
+        values = fact._asdict() | {"account_id": account_id, "recorded_at": now_ms}
+        del values["id"]
+        statement = insert_or(connection, ledger).values(values)
+        new += connection.execute(statement.on_conflict_do_nothing()).rowcount
+    return new
+
+
+def facts_since(connection: sa.Connection, account_id: int, memory: Memory) -> tuple[Fact, ...]:
+    """Return the facts that the memory does not hold yet."""
+    wanted = ledger.c.id > memory.ledger_id
+    if memory.pending:
+        wanted = sa.or_(wanted, ledger.c.id.in_(memory.pending))
+    columns = [ledger.c[name] for name in Fact._fields]
+    query = sa.select(*columns).where(ledger.c.account_id == account_id, wanted).order_by(ledger.c.id)
+    return tuple(Fact(**row._mapping) for row in connection.execute(query))
+
+
+def last_fill_ids(connection: sa.Connection, account_id: int) -> dict[str, str]:
+    """Return the newest fill id per symbol; ids grow with time within a symbol."""
+    query = sa.select(ledger.c.symbol, ledger.c.external_id).where(
+        ledger.c.account_id == account_id, ledger.c.kind == FILL
+    )
+    newest: dict[str, str] = {}
+    for symbol, external_id in connection.execute(query):
+        if external_id.isdigit() and int(external_id) > int(newest.get(symbol, "-1")):
+            newest[symbol] = external_id
+    return newest
+
+
+def filled_sizes(connection: sa.Connection, order_ids: Sequence[str]) -> dict[str, Decimal]:
+    """Return how much of each order the ledger holds."""
+    sizes: dict[str, Decimal] = {}
+    query = sa.select(ledger.c.order_id, ledger.c.size).where(ledger.c.order_id.in_(order_ids), ledger.c.kind == FILL)
+    for order_id, size in connection.execute(query):
+        sizes[order_id] = sizes.get(order_id, Decimal(0)) + size
+    return sizes
+
+
+def orders_behind(
+    connection: sa.Connection, facts: Sequence[Fact], memory: Memory
+) -> tuple[dict[str, EntryPlan], dict[str, str]]:
+    """Return (plans of entries, purposes) of the orders that facts and open positions refer to, by order id."""
+    wanted = {fact.order_id for fact in facts if fact.order_id} | set(memory.entry_orders.values())
+    plans: dict[str, EntryPlan] = {}
+    purposes: dict[str, str] = {}
+    if not wanted:
+        return plans, purposes
+    query = sa.select(orders.c.id, orders.c.purpose, orders.c.plan).where(orders.c.id.in_(sorted(wanted)))
+    for row in connection.execute(query):
+        purposes[row.id] = row.purpose
+        if row.purpose == ENTRY:
+            plans[row.id] = read_plan(row.plan)
+    return plans, purposes
+
+
+def write_plan(plan: Plan, take_width: float) -> str:
+    """Return the JSON text of what an entry was planned with."""
+    return dump(plan._asdict() | {"take_width": take_width})
+
+
+def read_plan(text: str) -> EntryPlan:
+    """Return what an entry was planned with."""
+    plain = load(text)
+    take_width = plain.pop("take_width")
+    return EntryPlan(Plan(**plain), take_width)
+
+
+def insert_trades(
+    connection: sa.Connection, account_id: int, closed: Iterable[ClosedTrade], markets: dict[str, Market]
+) -> list[ClosedTrade]:
+    """Write closed trades, each once; returns those that were new."""
+    new = []
+    for one in closed:
+        market, trade = markets[one.symbol], one.trade
+        values = {
+            "account_id": account_id,
+            "symbol": one.symbol,
+            "side": "long" if trade.side == LONG else "short",
+            "entry_time": trade.entry_time,
+            "entry_price": trade.entry_price,
+            "exit_time": trade.exit_time,
+            "exit_price": trade.exit_price,
+            "size": size_of(market, trade.lots),
+            "leverage": trade.leverage,
+            "margin": trade.margin,
+            "stop_price": price_of(market, trade.first_stop_ticks),
+            "take_price": price_of(market, trade.take_ticks) if trade.take_ticks else None,
+            "fee": trade.fee,
+            "funding": trade.funding,
+            "pnl": trade.pnl,
+            "r_multiple": trade.r_multiple,
+            "exit_reason": EXIT_REASONS[trade.reason],
+            "entry_order_id": one.entry_order_id,
+            "exit_order_id": one.exit_order_id,
+        }
+        statement = insert_or(connection, trades).values(values).on_conflict_do_nothing()
+        if connection.execute(statement).rowcount:
+            new.append(one)
+    return new
