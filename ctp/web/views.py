@@ -8,6 +8,7 @@ from typing import Any
 from ctp.accounts.visible import Visible
 from ctp.errors import NotFound
 from ctp.i18n import text
+from ctp.trading.why import why
 from ctp.web.people import Visitor
 from ctp.web.readings import Reading, read_account
 from ctp.web.series import SeriesCache, chart_series
@@ -133,7 +134,7 @@ def decision_views(
             "outcome": row.outcome,
             "outcome_word": text(f"web.outcome.{row.outcome}", language),
             "reason": row.reason,
-            "words": _why(row.outcome, row.reason, language),
+            "words": why(row.outcome, row.reason, row.numbers, language, reading.account.quote),
             "numbers": row.numbers,
         }
         for row in visible.decisions(reading.id, symbol=symbol, limit=limit)
@@ -203,8 +204,3 @@ def series_view(
     for mark in series["markers"]:
         mark["text"] = text(f"web.marker.{mark['reason']}", language)
     return series
-
-
-def _why(outcome: str, reason: str, language: str) -> str:
-    """Return the reason of a decision in words."""
-    return text(f"refusal.{reason}" if outcome == "refused" else f"outcome.{outcome}", language)

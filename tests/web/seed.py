@@ -200,7 +200,7 @@ def _add_history(connection: sa.Connection, account_id: int, name: str, now_ms: 
     for number in range(40):
         symbol = symbols[number % len(symbols)]
         outcome, reason = (
-            ("no_signal", "not_oversold"),
+            ("no_signal", "rsi_level"),
             ("refused", "max_open_positions"),
             ("enter", "entry_signal"),
             ("hold", "hold"),
