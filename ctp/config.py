@@ -1,5 +1,7 @@
 """Settings: `ctp.toml`, then `CTP__SECTION__KEY` from the environment, checked once and frozen.
 
+Where paper accounts trade is known without being set: the simulated exchange of this home writes it down.
+
 Invariants:
 1. An unknown key or a wrong value stops the process and names the key, where it stood and what it may be.
 2. A secret is never a setting: settings name files that hold secrets, readable by their owner alone (0600).
@@ -25,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ctp.errors import ConfigError
 
 PROJECT = Path(__file__).resolve().parent.parent
+PAPER_FILE = Path("simulator/paper.toml")  # below home: where `ctp simulator` of this home listened last
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[float, Field(gt=0)]
@@ -234,6 +237,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     home = home_folder(env)
     file = Path(env["CTP_CONFIG"]).expanduser() if env.get("CTP_CONFIG") else home / "ctp.toml"
     values = _from_file(file, required=bool(env.get("CTP_CONFIG")))
+    simulator = _from_file(home / PAPER_FILE, required=False)
+    if simulator:
+        values["paper"] = {**simulator, **values.get("paper", {})}
     sources = {key: str(file) for key in _paths(values)}
     for name, value in sorted(env.items()):
         if name.startswith("CTP__"):

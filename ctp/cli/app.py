@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from ctp.cli import data, database
+from ctp.cli import accounts, control, data, database, setup, users
 from ctp.cli.backtest import backtest
 from ctp.cli.doctor import doctor
 from ctp.cli.simulator import simulator
+from ctp.cli.status import status
 from ctp.errors import CtpError, InputError, NotAllowed
 
 app = typer.Typer(
@@ -40,12 +41,23 @@ def root(
     """Crypto Trader Pro: one strategy in the notebook, the backtest, the live bot and the dashboard."""
 
 
+app.command(epilog="Example: ctp init --name admin")(setup.init)
 app.command(epilog="Example: ctp doctor --json")(doctor)
+app.add_typer(users.app, name="user")
+app.add_typer(accounts.app, name="account")
+app.add_typer(accounts.keys, name="key")
+app.command(epilog="Example: ctp start --account rsi --wait 10")(control.start)
+app.command(epilog="Example: ctp pause --account rsi")(control.pause)
+app.command(epilog="Example: ctp stop --account rsi --close")(control.stop)
+app.command("close-all", epilog="Example: ctp close-all --account minsu/rsi --wait 30")(control.close_all)
+app.command(epilog="Example: ctp unlock --account rsi")(control.unlock)
+app.command(epilog="Example: ctp status --json")(status)
+app.add_typer(data.app, name="data")
 app.command(
     epilog="Example: ctp backtest --exchange binance --symbol BTC/USDT --timeframe 1h --set strategy.stop_loss=0.1 --json"
 )(backtest)
 app.command(epilog="Example: ctp simulator --candles BTC/USDT=btc-1h.parquet --timeframe 1h --speed 3600")(simulator)
-app.add_typer(data.app, name="data")
+app.add_typer(setup.keys, name="keys")
 app.add_typer(database.app, name="db")
 
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ctp.cli.output import Json
-from ctp.config import load_settings
+from ctp.config import PAPER_FILE, load_settings
 from ctp.errors import ConfigError, InputError
 from ctp.lifetime import until_stopped
 
 if TYPE_CHECKING:
+    from ctp.simulator.control import Control
+    from ctp.simulator.exchange import SimulatedExchange
     from ctp.simulator.feed import Feed
     from ctp.simulator.settings import SimulatorSettings
 
@@ -62,13 +64,29 @@ def simulator(
     asyncio.run(until_stopped(_serve_telling(settings, as_json)))
 
 
+def _write_paper_file(settings: SimulatorSettings, exchange: SimulatedExchange, control: Control) -> None:
+    """Tell bot, web and command line of this home where paper accounts trade."""
+    from ctp.simulator.certificates import write_private
+    from ctp.simulator.control import TOKEN_FILE
+    from ctp.simulator.generated import GeneratedFeed
+
+    lines = {
+        "port": exchange.port,
+        "ca_file": json.dumps(exchange.ca_file),
+        "control_url": json.dumps(f"http://127.0.0.1:{control.port}"),
+        "control_token_file": json.dumps(str(settings.folder / TOKEN_FILE)),
+        "market": json.dumps("generated" if isinstance(settings.feed, GeneratedFeed) else "recorded"),
+    }
+    text = "".join(f"{name} = {value}\n" for name, value in lines.items())
+    write_private(settings.folder / PAPER_FILE.name, text.encode())
+
+
 async def _serve_telling(settings: SimulatorSettings, as_json: bool) -> None:
     """Run the exchange and say where it is once it listens."""
-    from ctp.simulator.control import Control
-    from ctp.simulator.exchange import SimulatedExchange
     from ctp.simulator.run import serve
 
     def tell(exchange: SimulatedExchange, control: Control) -> None:
+        _write_paper_file(settings, exchange, control)
         where = {"port": exchange.port, "control_port": control.port, "folder": str(settings.folder)}
         what = "recorded candles" if "Recorded" in type(settings.feed).__name__ else "a generated market without drift"
         if as_json:
