@@ -16,6 +16,7 @@ from ctp.web.state import GATEWAY, VISITOR
 log = logging.getLogger(__name__)
 
 REFUSED, ENDED = 4403, 4401  # close codes
+CLOSE_S = 0.5  # how long a page may take to answer a close
 _SESSION = re.compile(r"[0-9a-zA-Z-]{0,64}")
 _HEARTBEAT_S = 20.0
 
@@ -43,6 +44,7 @@ async def channels(request: web.Request) -> web.StreamResponse:
         protocols=(kernel_side.protocol,) if kernel_side.protocol else (),
         max_msg_size=LARGEST_FRAME,
         heartbeat=_HEARTBEAT_S,
+        timeout=CLOSE_S,
         compress=False,
     )
     async with kernel_side:

@@ -110,7 +110,7 @@ async def _answer(request: web.Request, admit: Callable[[], Awaitable[web.Stream
     except web.HTTPRedirection as redirection:
         return web.Response(status=redirection.status, headers={"Location": redirection.headers["Location"]})
     except web.HTTPException as error:
-        if error.status == 404:
+        if error.status in (404, 405):  # a wrong method tells no more than a wrong path
             return _tell(request, 404, "not_found_title", text("web.error.not_found", spoken(request)))
         return _refuse(error.status, error.reason)
     except CtpError as error:

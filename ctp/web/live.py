@@ -19,6 +19,7 @@ from ctp.accounts.visible import Visible
 from ctp.errors import StorageUnavailable
 from ctp.storage.leases import read_heartbeats
 from ctp.web.api import is_generated
+from ctp.web.channels import CLOSE_S
 from ctp.web.login import end_sessions
 from ctp.web.notices import WebNotice, newer_notices, newest_notice_id, notice_view, unread_count
 from ctp.web.people import Visitor
@@ -57,7 +58,7 @@ class Live:
         sockets = self._gateway.sockets[visitor.session_id]
         if len(sockets) >= _MOST_PER_SESSION:
             raise web.HTTPTooManyRequests
-        socket = web.WebSocketResponse(heartbeat=20, max_msg_size=1024, compress=False)
+        socket = web.WebSocketResponse(heartbeat=20, timeout=CLOSE_S, max_msg_size=1024, compress=False)
         await socket.prepare(request)
         page = _Page(socket, visitor)
         sockets.add(socket)
@@ -93,7 +94,9 @@ class Live:
     async def _close_ended(self) -> None:
         """Close what belongs to sessions that are over: logged out, revoked, expired, or of a disabled user."""
         gateway = self._gateway
-        sessions = {session for session, sockets in gateway.sockets.items() if sockets} | gateway.kernels.sessions()
+        for session in [session for session, sockets in gateway.sockets.items() if not sockets]:
+            del gateway.sockets[session]
+        sessions = set(gateway.sockets) | gateway.kernels.sessions()
         ended = await gateway.people.ended(sessions)
         if ended:
             await end_sessions(gateway, ended)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
 from ctp.errors import InputError
@@ -90,8 +92,7 @@ async def change_password(request: web.Request) -> web.Response:
 
 
 async def end_sessions(gateway: Gateway, session_ids: set[str]) -> None:
-    """Close the websockets and end the kernels of sessions that are over."""
-    for session_id in session_ids:
-        for socket in list(gateway.sockets.pop(session_id, ())):
-            await socket.close(code=ENDED, message=b"session ended")
+    """Close the websockets and end the kernels of sessions that are over. A page that does not answer delays nobody."""
+    sockets = [socket for session_id in session_ids for socket in gateway.sockets.pop(session_id, ())]
+    await asyncio.gather(*(socket.close(code=ENDED, message=b"session ended") for socket in sockets))
     await gateway.kernels.end_sessions(session_ids)

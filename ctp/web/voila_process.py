@@ -52,7 +52,7 @@ class Voila:
         """
         self._settings, self.api_address, self._pool_size = settings, api_address, pool_size
         self._secret = ""
-        self._process: asyncio.subprocess.Process | None = None
+        self.process: asyncio.subprocess.Process | None = None
         self.port = 0
         self.is_ready = asyncio.Event()
         self.on_start: Callable[[], Awaitable[None]] | None = None  # told before each start: kernels of before are gone
@@ -92,7 +92,7 @@ class Voila:
             os.write(write_end, self._secret.encode())
             os.close(write_end)
             with (self._settings.log_folder / "voila.log").open("ab") as output:
-                self._process = await asyncio.create_subprocess_exec(
+                self.process = await asyncio.create_subprocess_exec(
                     *self._command(), env=self._environment(read_end), pass_fds=(read_end,), cwd=NOTEBOOKS,
                     stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=_Lowered(),
                 )  # fmt: skip
@@ -100,7 +100,7 @@ class Voila:
             os.close(read_end)
         watcher = asyncio.create_task(self._announce())
         try:
-            return await self._process.wait()
+            return await self.process.wait()
         finally:
             watcher.cancel()
             self.is_ready.clear()
@@ -118,7 +118,7 @@ class Voila:
 
     async def _end(self) -> None:
         """Ask the child to end; kill it when it does not."""
-        process = self._process
+        process = self.process
         if process is None or process.returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError):
