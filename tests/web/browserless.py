@@ -104,8 +104,14 @@ KERNEL_ID = re.compile(r'"kernelId": ?"([0-9a-f-]{36})"')
 
 def message(kind: str, content: dict[str, Any] | None = None, channel: str = "shell") -> dict[str, Any]:
     """Return a message of the kernel's protocol."""
-    header = {"msg_id": secrets.token_hex(8), "username": "x", "session": "s", "msg_type": kind, "version": "5.3",
-              "date": "2026-01-01T00:00:00Z"}  # fmt: skip
+    header = {
+        "msg_id": secrets.token_hex(8),
+        "username": "x",
+        "session": "s",
+        "msg_type": kind,
+        "version": "5.3",
+        "date": "2026-01-01T00:00:00Z",
+    }
     return {
         "header": header,
         "parent_header": {},

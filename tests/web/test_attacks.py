@@ -82,8 +82,13 @@ async def _voila_itself(running: Site, kernel: str) -> None:
 
 async def _spoofed_headers(running: Site, alice: Person) -> None:
     """Forged identity headers change nothing: alice's desk shows alice's account."""
-    forged = {"X-Ctp-Handle": "spoof", "X-Ctp-Gateway": "spoof", "x-ctp-account": "1", "X-Forwarded-For": "10.0.0.1",
-              "Accept": "text/html"}  # fmt: skip
+    forged = {
+        "X-Ctp-Handle": "spoof",
+        "X-Ctp-Gateway": "spoof",
+        "x-ctp-account": "1",
+        "X-Forwarded-For": "10.0.0.1",
+        "Accept": "text/html",
+    }
     answer = await alice.get("/dashboards/trading", headers=forged)
     assert answer.status == 200
     assert "minsu" not in answer.text
@@ -93,13 +98,32 @@ async def _spoofed_headers(running: Site, alice: Person) -> None:
 
 async def _paths(alice: Person, nobody: Person, kernel: str) -> None:
     """What is not listed is not there, however the path is written."""
-    for path in ("/api/kernels", "/api/contents", "/api/sessions", "/api/terminals", "/voila/api/contents", "/voila/tree", "/voila/tree/",
-                 "/voila/render/trading.ipynb", "/voila//render/trading.ipynb", "/voila/files/trading.ipynb",
-                 f"/voila/query/{kernel}", f"/voila/execution/{kernel}", "/voila/templates/ctp/index.html.j2",
-                 "/voila/static/../../../../etc/passwd", "/voila/static/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
-                 "/static/%2e%2e/gateway.py", "/static/..%2fgateway.py", "/static/desk/../../gateway.py", "/static//etc/passwd",
-                 "/voila/labextensions/%2e%2e/%2e%2e/%2e%2e/pyvenv.cfg", "/static/%00", "/dashboards/admin", "/dashboards/trading.ipynb",
-                 "/dashboards/..%2ftrading"):  # fmt: skip
+    for path in (
+        "/api/kernels",
+        "/api/contents",
+        "/api/sessions",
+        "/api/terminals",
+        "/voila/api/contents",
+        "/voila/tree",
+        "/voila/tree/",
+        "/voila/render/trading.ipynb",
+        "/voila//render/trading.ipynb",
+        "/voila/files/trading.ipynb",
+        f"/voila/query/{kernel}",
+        f"/voila/execution/{kernel}",
+        "/voila/templates/ctp/index.html.j2",
+        "/voila/static/../../../../etc/passwd",
+        "/voila/static/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "/static/%2e%2e/gateway.py",
+        "/static/..%2fgateway.py",
+        "/static/desk/../../gateway.py",
+        "/static//etc/passwd",
+        "/voila/labextensions/%2e%2e/%2e%2e/%2e%2e/pyvenv.cfg",
+        "/static/%00",
+        "/dashboards/admin",
+        "/dashboards/trading.ipynb",
+        "/dashboards/..%2ftrading",
+    ):
         answer = await alice.session.get(_raw(alice.base, path), allow_redirects=False)
         assert answer.status == 404, path
         answer = await nobody.session.get(_raw(nobody.base, path), allow_redirects=False)

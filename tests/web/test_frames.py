@@ -26,9 +26,14 @@ def framed(kind: str, content: dict[str, Any] | None = None, channel: str = "she
 
 @pytest.mark.parametrize(
     ("kind", "content"),
-    [("kernel_info_request", {}), ("comm_info_request", {"target_name": "jupyter.widget"}), ("comm_open", CONTROL),
-     ("comm_msg", {"comm_id": "c", "data": {"method": "custom", "content": {"kind": "select"}}}), ("comm_close", {"comm_id": "c"})],
-)  # fmt: skip
+    [
+        ("kernel_info_request", {}),
+        ("comm_info_request", {"target_name": "jupyter.widget"}),
+        ("comm_open", CONTROL),
+        ("comm_msg", {"comm_id": "c", "data": {"method": "custom", "content": {"kind": "select"}}}),
+        ("comm_close", {"comm_id": "c"}),
+    ],
+)
 def test_widgets_say_what_they_need(kind: str, content: dict[str, Any]) -> None:
     """Both forms of every message a page of ours sends must pass."""
     assert refusal(json.dumps(message(kind, content))) == ""
@@ -38,9 +43,20 @@ def test_widgets_say_what_they_need(kind: str, content: dict[str, Any]) -> None:
 @pytest.mark.parametrize("channel", ["shell", "control", "stdin", "iopub"])
 @pytest.mark.parametrize(
     "kind",
-    ["execute_request", "inspect_request", "complete_request", "history_request", "is_complete_request", "debug_request",
-     "shutdown_request", "interrupt_request", "input_reply", "", "COMM_MSG"],
-)  # fmt: skip
+    [
+        "execute_request",
+        "inspect_request",
+        "complete_request",
+        "history_request",
+        "is_complete_request",
+        "debug_request",
+        "shutdown_request",
+        "interrupt_request",
+        "input_reply",
+        "",
+        "COMM_MSG",
+    ],
+)
 def test_nothing_that_runs_or_ends_code_passes(kind: str, channel: str) -> None:
     """Every other message type is refused on every channel, in both forms."""
     assert refusal(json.dumps(message(kind, CODE, channel)))
@@ -66,11 +82,14 @@ LEGACY = json.dumps(message("execute_request", CODE)).encode()
 CRAFTED: dict[str, str | bytes] = {
     "duplicate type, allowed first": _binary_of(_headers("comm_info_request", "execute_request")),
     "duplicate type, allowed last": _binary_of(_headers("execute_request", "comm_info_request")),
-    "duplicate header in JSON": '{"header": {"msg_type": "comm_msg"}, "header": {"msg_type": "execute_request"}, "channel": "shell", "content": {}}',
+    "duplicate header in JSON": '{"header": {"msg_type": "comm_msg"}, "header": {"msg_type": "execute_request"},'
+    ' "channel": "shell", "content": {}}',
     "outer type differs": json.dumps(OUTER),
     "inner type differs": json.dumps(INNER),
     "list as type": json.dumps(LISTED),
-    "second message behind a delimiter": _binary_of(GOOD, b"<IDS|MSG>", b"", _headers("execute_request"), b"{}", b"{}", b"{}"),
+    "second message behind a delimiter": _binary_of(
+        GOOD, b"<IDS|MSG>", b"", _headers("execute_request"), b"{}", b"{}", b"{}"
+    ),
     "buffers": _binary_of(GOOD, b"buffer"),
     "legacy framing": (1).to_bytes(4, "big") + (8).to_bytes(4, "big") + LEGACY,
     "trailing bytes": _binary_of(GOOD) + b"x",
@@ -82,7 +101,7 @@ CRAFTED: dict[str, str | bytes] = {
     "empty": b"",
     "deep": '{"header":' + "[" * 100_000,
     "large": json.dumps(message("comm_msg", {"x": "y" * LARGEST_FRAME})),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CRAFTED)
@@ -97,8 +116,15 @@ def test_no_bytes_break_the_filter(frame: bytes) -> None:
     assert refusal(frame)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["header", "msg_type", "channel", "content"]), inner, max_size=4)))  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["header", "msg_type", "channel", "content"]), inner, max_size=4)
+        ),
+    )
+)
 def test_only_listed_types_pass_whatever_the_shape(value: object) -> None:
     """A random document passes only with a listed type on the shell channel."""
     if refusal(json.dumps(value)) == "":

@@ -18,8 +18,14 @@ EXPECTED = {
     "otto": {"선물 주력": (404, 404), "현물 실험": (404, 404), "Perpetuals": (404, 404), "Real money": (404, 404)},
     "root": {"선물 주력": (404, 404), "현물 실험": (404, 404), "Perpetuals": (404, 404), "Real money": (404, 404)},
 }
-LISTED = {"minsu": {"선물 주력", "현물 실험"}, "alice": {"Perpetuals", "Real money"}, "vera": {"선물 주력"},
-          "quinn": set(), "otto": set(), "root": set()}  # fmt: skip
+LISTED = {
+    "minsu": {"선물 주력", "현물 실험"},
+    "alice": {"Perpetuals", "Real money"},
+    "vera": {"선물 주력"},
+    "quinn": set(),
+    "otto": set(),
+    "root": set(),
+}
 
 
 def test_every_role_at_every_endpoint_sees_its_own_and_gets_404_for_the_rest(home: Path) -> None:
@@ -56,11 +62,24 @@ def test_nobody_gets_anything_without_a_session(home: Path) -> None:
     async def ask_all(running: Site) -> None:
         nobody = await running.person()
         account = running.world.accounts["선물 주력"]
-        for path in ("/api/v1/me", "/api/v1/accounts", "/api/v1/desk", "/api/v1/notices", "/api/v1/sessions", "/api/v1/live",
-                     "/voila/static/voila.js", *(f"/api/v1/accounts/{account}{path}" for path in READINGS)):  # fmt: skip
+        for path in (
+            "/api/v1/me",
+            "/api/v1/accounts",
+            "/api/v1/desk",
+            "/api/v1/notices",
+            "/api/v1/sessions",
+            "/api/v1/live",
+            "/voila/static/voila.js",
+            *(f"/api/v1/accounts/{account}{path}" for path in READINGS),
+        ):
             assert (await nobody.get(path)).status == 401, path
-        for method, path in (("POST", "/logout"), ("PUT", "/api/v1/preferences"), ("POST", "/api/v1/password"),
-                             ("POST", "/api/v1/session/renew"), ("POST", f"/api/v1/accounts/{account}/commands")):  # fmt: skip
+        for method, path in (
+            ("POST", "/logout"),
+            ("PUT", "/api/v1/preferences"),
+            ("POST", "/api/v1/password"),
+            ("POST", "/api/v1/session/renew"),
+            ("POST", f"/api/v1/accounts/{account}/commands"),
+        ):
             assert (await nobody.ask(method, path, json={})).status == 401, path
         for path in ("/", "/profile", "/dashboards/trading"):
             answer = await nobody.get(path, headers={"Accept": "text/html"})
