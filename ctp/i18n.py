@@ -120,6 +120,12 @@ def price(value: float | Decimal) -> str:
     return shown.rstrip("0").rstrip(".") if "." in shown else shown
 
 
+def symbol_name(symbol: str, language: str) -> str:
+    """Return a symbol as people write it: `BTC/USDT:USDT` is `BTC/USDT 무기한`, `BTC/USDT perpetual`."""
+    pair, colon, _ = symbol.partition(":")
+    return f"{pair} {text('market.perpetual', language)}" if colon else pair
+
+
 def moment(time_ms: int, language: str, zone: str = DEFAULT_ZONE, *, seconds: bool = True) -> str:
     """Return a time in the reader's zone: `2026-01-31 14:05:00 KST`."""
     at = datetime.fromtimestamp(time_ms / 1000, UTC).astimezone(ZoneInfo(zone))

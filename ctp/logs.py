@@ -15,7 +15,7 @@ import logging.handlers
 import os
 import re
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -61,6 +61,24 @@ def redact(text: str) -> str:
     for shape, replacement in _SHAPES:
         text = shape.sub(replacement, text)
     return text
+
+
+def redact_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields without secrets, judged by name and by look, at any depth; for rows that people read."""
+    return {key: _without_secrets(key, value) for key, value in fields.items()}
+
+
+def _without_secrets(key: object, value: Any) -> Any:
+    """Return a value without secrets."""
+    if isinstance(key, str) and _NAMES.match(key) and value is not None:
+        return REDACTED
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return redact_fields(value)
+    if isinstance(value, (list, tuple)):
+        return [_without_secrets(None, item) for item in value]
+    return value
 
 
 class LogChoices(Protocol):
@@ -218,15 +236,4 @@ def _common() -> list[Any]:
 
 def _redact_names(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace every value that stands under the name of a secret, at any depth."""
-    return {key: _redacted(key, value) for key, value in event.items()}
-
-
-def _redacted(key: object, value: Any) -> Any:
-    """Replace a value if its name is a secret's; look inside mappings and lists."""
-    if isinstance(key, str) and _NAMES.match(key) and value is not None:
-        return REDACTED
-    if isinstance(value, dict):
-        return {inner: _redacted(inner, item) for inner, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_redacted(None, item) for item in value]
-    return value
+    return redact_fields(event)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ctp.accounts.rights import Actor, require
-from ctp.logs import redact
+from ctp.logs import redact_fields
 from ctp.storage.tables import audit_log, users
 
 
@@ -42,12 +42,14 @@ def record(connection: sa.Connection, actor: Actor, action: str, subject: str, n
             door=actor.door,
             action=action,
             subject=subject[:128],
-            details=redact(json.dumps(details, ensure_ascii=False, default=str)),
+            details=json.dumps(redact_fields(details), ensure_ascii=False, default=str),
         )
     )
 
 
-def read_audit(connection: sa.Connection, actor: Actor, *, limit: int = 100, before_id: int | None = None) -> list[Deed]:
+def read_audit(
+    connection: sa.Connection, actor: Actor, *, limit: int = 100, before_id: int | None = None
+) -> list[Deed]:
     """Return deeds, newest first. Raises NotAllowed for anybody but an administrator."""
     require(actor, "manage_users")
     query = (

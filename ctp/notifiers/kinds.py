@@ -1,0 +1,87 @@
+"""What there is to tell people, and over which channels; which of them are on for whom.
+
+A kind is on for the web and off elsewhere until its reader chooses otherwise. Urgent notices always reach the web.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+import sqlalchemy as sa
+
+from ctp.errors import InputError, NotAllowed
+from ctp.i18n import text
+from ctp.storage.database import insert_or
+from ctp.storage.tables import notice_settings
+
+Kind = Literal[
+    "trade_executed",
+    "position_opened",
+    "position_closed",
+    "ai_signal",
+    "stop_loss_hit",
+    "take_profit_hit",
+    "system_error",
+    "daily_report",
+]
+Channel = Literal["web", "email", "telegram"]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
+
+
+class KindInfo(NamedTuple):
+    """A kind as a settings page shows it."""
+
+    kind: Kind
+    name: str
+    explanation: str
+    is_available: bool
+
+
+def describe_kinds(language: str, *, has_active_model: bool = False) -> list[KindInfo]:
+    """Return every kind in words. AI signals are there, but not available until a model is active."""
+    found = []
+    for kind in KINDS:
+        is_available = kind != "ai_signal" or has_active_model
+        explained = f"notice.{kind}.explained" if is_available else f"notice.{kind}.unavailable"
+        found.append(KindInfo(kind, text(f"notice.{kind}.name", language), text(explained, language), is_available))
+    return found
+
+
+def channels_on(connection: sa.Connection, user_id: int, kind: str, *, urgent: bool = False) -> list[str]:
+    """Return the channels over which a person wants this kind."""
+    rows = connection.execute(
+        sa.select(notice_settings.c.channel, notice_settings.c.enabled).where(
+            notice_settings.c.user_id == user_id, notice_settings.c.kind == kind
+        )
+    )
+    chosen = {row.channel: row.enabled for row in rows}
+    return [channel for channel in CHANNELS if chosen.get(channel, channel == "web") or (urgent and channel == "web")]
+
+
+def read_choices(connection: sa.Connection, user_id: int) -> dict[tuple[str, str], bool]:
+    """Return a person's choices, every kind with every channel."""
+    return {
+        (kind, channel): channel in on
+        for kind in KINDS
+        for on in (channels_on(connection, user_id, kind),)
+        for channel in CHANNELS
+    }
+
+
+def set_choice(connection: sa.Connection, user_id: int | None, kind: str, channel: str, enabled: bool) -> None:
+    """Turn a kind on or off over a channel. Raises InputError for a kind or channel that does not exist."""
+    if user_id is None:
+        raise NotAllowed("the machine reads no notices")
+    for field, value, choices in (("kind", kind, KINDS), ("channel", channel, CHANNELS)):
+        if value not in choices:
+            raise InputError(field, value, "must be one of " + ", ".join(choices))
+    connection.execute(
+        insert_or(connection, notice_settings)
+        .values(user_id=user_id, kind=kind, channel=channel, enabled=enabled)
+        .on_conflict_do_update(
+            index_elements=[notice_settings.c.user_id, notice_settings.c.kind, notice_settings.c.channel],
+            set_={"enabled": enabled},
+        )
+    )

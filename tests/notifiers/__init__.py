@@ -1,0 +1,1 @@
+"""Tests of notices: what is told, in which words, and how it is delivered."""
