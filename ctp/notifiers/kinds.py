@@ -1,6 +1,7 @@
 """What there is to tell people, and over which channels; which of them are on for whom.
 
 A kind is on for the web and off elsewhere until its reader chooses otherwise. Urgent notices always reach the web.
+A stop-loss or take-profit that was hit closed a position: who wants to hear of closings hears of it too, once.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ Kind = Literal[
 ]
 Channel = Literal["web", "email", "telegram"]
 
+_IS_ALSO: dict[str, Kind] = {"stop_loss_hit": "position_closed", "take_profit_hit": "position_closed"}
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
@@ -50,24 +52,21 @@ def describe_kinds(language: str, *, has_active_model: bool = False) -> list[Kin
 
 
 def channels_on(connection: sa.Connection, user_id: int, kind: str, *, urgent: bool = False) -> list[str]:
-    """Return the channels over which a person wants this kind."""
-    rows = connection.execute(
-        sa.select(notice_settings.c.channel, notice_settings.c.enabled).where(
-            notice_settings.c.user_id == user_id, notice_settings.c.kind == kind
-        )
-    )
-    chosen = {row.channel: row.enabled for row in rows}
-    return [channel for channel in CHANNELS if chosen.get(channel, channel == "web") or (urgent and channel == "web")]
+    """Return the channels over which a person is told something of this kind."""
+    choices = read_choices(connection, user_id)
+    kinds = (kind, _IS_ALSO.get(kind, kind))
+    return [
+        channel
+        for channel in CHANNELS
+        if any(choices.get((one, channel), channel == "web") for one in kinds) or (urgent and channel == "web")
+    ]
 
 
 def read_choices(connection: sa.Connection, user_id: int) -> dict[tuple[str, str], bool]:
     """Return a person's choices, every kind with every channel."""
-    return {
-        (kind, channel): channel in on
-        for kind in KINDS
-        for on in (channels_on(connection, user_id, kind),)
-        for channel in CHANNELS
-    }
+    rows = connection.execute(sa.select(notice_settings).where(notice_settings.c.user_id == user_id))
+    chosen = {(row.kind, row.channel): bool(row.enabled) for row in rows}
+    return {(kind, channel): chosen.get((kind, channel), channel == "web") for kind in KINDS for channel in CHANNELS}
 
 
 def set_choice(connection: sa.Connection, user_id: int | None, kind: str, channel: str, enabled: bool) -> None:

@@ -32,11 +32,12 @@ class Message(NamedTuple):
 
     title: str
     lines: tuple[str, ...]
+    when: str
     mode: str  # paper, live; empty when it concerns no account
 
     def plain(self) -> str:
-        """Return title and lines as one text."""
-        return "\n".join((self.title, *self.lines))
+        """Return title, lines and time as one text."""
+        return "\n".join((self.title, *self.lines, self.when))
 
 
 class _Writer(NamedTuple):
@@ -96,8 +97,8 @@ def compose(kind: str, facts: Facts, language: str, zone: str, created_at: int) 
     if mode:
         title = f"[{text(f'mode.{mode}', language)}] {title}"
         lines = [*lines, _account_line(writer)]
-    lines.append(writer.say("line.time", time=i18n.moment(created_at, language, zone)))
-    return Message(title, tuple(lines), mode)
+    when = writer.say("line.time", time=i18n.moment(created_at, language, zone))
+    return Message(title, tuple(lines), when, mode)
 
 
 def _trade_executed(writer: _Writer) -> tuple[str, list[str]]:

@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -100,7 +101,7 @@ def tell_user(
             user_id=user_id,
             account_id=account_id,
             kind=kind,
-            facts=json.dumps(redact_fields(facts), ensure_ascii=False, default=_plain),
+            facts=json.dumps(redact_fields(_known(facts)), ensure_ascii=False, default=_plain),
             deduplication_key=key[:128],
             urgent=urgent,
             created_at=now_ms,
@@ -142,6 +143,11 @@ def _today(connection: sa.Connection, account_id: int) -> dict[str, float]:
     ).scalar()
     fraction = json.loads(newest or "{}").get("daily_loss_limit", _DEFAULT_DAILY_LOSS_LIMIT)
     return {"day_pnl": state.equity - state.day_start_equity, "day_limit": state.day_start_equity * fraction}
+
+
+def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts without those that are not a number after all; JSON has no word for them."""
+    return {name: value for name, value in facts.items() if not (isinstance(value, float) and not math.isfinite(value))}
 
 
 def _plain(value: object) -> str | float:

@@ -5,49 +5,45 @@ Every notice has a key made from what happened, so that a repeated report never 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
 from ctp.core.orders import ENTRY, FILLED
 from ctp.core.steps import price_of, size_of
 from ctp.core.types import EXIT_REASONS, LONG, STOP_LOSS, TAKE_PROFIT, TRAILING_STOP, Market
-from ctp.storage.database import insert_or
-from ctp.storage.tables import notices
+from ctp.notifiers.kinds import Kind
+from ctp.notifiers.outbox import tell_account
 from ctp.trading import rows
 from ctp.trading.fold import ClosedTrade, Memory
 
 if TYPE_CHECKING:
     from ctp.trading.store import AccountInfo
 
-SYSTEM_ERROR, TRADE_EXECUTED = "system_error", "trade_executed"
-POSITION_OPENED, POSITION_CLOSED = "position_opened", "position_closed"
-STOP_LOSS_HIT, TAKE_PROFIT_HIT = "stop_loss_hit", "take_profit_hit"
+SYSTEM_ERROR: Final = "system_error"
+TRADE_EXECUTED: Final = "trade_executed"
+POSITION_OPENED: Final = "position_opened"
+POSITION_CLOSED: Final = "position_closed"
+_CLOSED_BY: dict[int, Kind] = {
+    STOP_LOSS: "stop_loss_hit",
+    TRAILING_STOP: "stop_loss_hit",
+    TAKE_PROFIT: "take_profit_hit",
+}
 
 
 def tell(
     connection: sa.Connection,
     account: AccountInfo,
-    kind: str,
+    kind: Kind,
     facts: dict[str, Any],
     key: str,
     now_ms: int,
     *,
     urgent: bool = False,
 ) -> None:
-    """Put a notice to the account's owner into the outbox, once per key."""
-    values = {
-        "user_id": account.user_id,
-        "account_id": account.id,
-        "kind": kind,
-        "facts": json.dumps(facts | {"account": account.name, "mode": account.mode, "quote": account.quote}),
-        "deduplication_key": f"{account.id}:{key}"[:128],
-        "urgent": urgent,
-        "created_at": now_ms,
-    }
-    connection.execute(insert_or(connection, notices).values(values).on_conflict_do_nothing())
+    """Put a notice to the account's people into the outbox, once per key."""
+    tell_account(connection, account.id, kind, facts, key, now_ms, urgent=urgent)
 
 
 def tell_trouble(
@@ -90,6 +86,8 @@ def after_facts(
             "stop": stop,
             "take": price_of(market, position.take_ticks) if position.take_ticks else None,
             "leverage": position.leverage,
+            "margin": position.margin,
+            "reason": order.reason,
             "risk": size * abs(position.entry_price - stop),
             "equity": position.entry_equity,
         }
@@ -111,13 +109,12 @@ def tell_closed(
         "price": trade.exit_price,
         "pnl": trade.pnl,
         "r_multiple": trade.r_multiple,
+        "entry_time": trade.entry_time,
+        "exit_time": trade.exit_time,
         "reason": EXIT_REASONS[trade.reason],
         "fee": trade.fee,
         "funding": trade.funding,
         "balance": current.account.balance,
     }
-    tell(connection, account, POSITION_CLOSED, facts, f"closed:{one.entry_order_id}", now_ms)
-    if trade.reason in (STOP_LOSS, TRAILING_STOP):
-        tell(connection, account, STOP_LOSS_HIT, facts, f"stop:{one.entry_order_id}", now_ms)
-    if trade.reason == TAKE_PROFIT:
-        tell(connection, account, TAKE_PROFIT_HIT, facts, f"take:{one.entry_order_id}", now_ms)
+    kind = _CLOSED_BY.get(trade.reason, POSITION_CLOSED)
+    tell(connection, account, kind, facts, f"closed:{one.entry_order_id}", now_ms)

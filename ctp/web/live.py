@@ -17,11 +17,12 @@ from aiohttp import WSMsgType, web
 
 from ctp.accounts.visible import Visible
 from ctp.errors import StorageUnavailable
+from ctp.notifiers.web import WebNotice, newer_notices, newest_notice_id, unread_count
 from ctp.storage.leases import read_heartbeats
 from ctp.web.api import is_generated
 from ctp.web.channels import CLOSE_S
 from ctp.web.login import end_sessions
-from ctp.web.notices import WebNotice, newer_notices, newest_notice_id, notice_view, unread_count
+from ctp.web.notices import notice_view
 from ctp.web.people import Visitor
 from ctp.web.readings import read_accounts
 from ctp.web.state import VISITOR, Gateway
@@ -147,7 +148,7 @@ class Live:
         try:
             async with asyncio.timeout(_SEND_S):
                 for notice in news["notices"]:
-                    view = notice_view(notice, visitor.language)
+                    view = notice_view(notice, visitor.language, visitor.zone)
                     await page.socket.send_json({"kind": "notice", "notice": view, "unread": news["unread"]})
                 await page.socket.send_json(beat)
                 self._told[page] = accounts

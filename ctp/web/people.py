@@ -32,8 +32,8 @@ from ctp.clock import Clock
 from ctp.config import Settings
 from ctp.errors import InputError, NotAllowed
 from ctp.i18n import text
+from ctp.notifiers.web import unread_count
 from ctp.storage.database import Database
-from ctp.web.notices import unread_count
 
 REMEMBERED_S = 1.0
 _MOST_REMEMBERED = 500

@@ -8,9 +8,10 @@ from aiohttp import web
 
 from ctp.errors import InputError
 from ctp.i18n import text
+from ctp.notifiers.web import WebNotice, mark_read, recent_notices, unread_count
 from ctp.web.api import read_json, whole_number
 from ctp.web.login import end_sessions
-from ctp.web.notices import WebNotice, mark_read, notice_view, recent_notices, unread_count
+from ctp.web.notices import notice_view
 from ctp.web.state import GATEWAY, VISITOR
 
 _MOST_NOTICES = 100
@@ -25,11 +26,11 @@ async def notices(request: web.Request) -> web.Response:
         raise InputError("limit", limit, f"must be 1 to {_MOST_NOTICES}")
 
     def read(connection: Any) -> tuple[list[WebNotice], int]:
-        found = recent_notices(connection, visitor.actor, limit=limit, before_id=before)
+        found = recent_notices(connection, visitor.user_id, limit=limit, before_id=before)
         return found, unread_count(connection, visitor.user_id)
 
     found, unread = await gateway.read(read)
-    return web.json_response({"notices": [notice_view(one, visitor.language) for one in found], "unread": unread})
+    return web.json_response({"notices": [notice_view(one, visitor.language, visitor.zone) for one in found], "unread": unread})
 
 
 async def read_notices(request: web.Request) -> web.Response:
@@ -45,7 +46,7 @@ async def read_notices(request: web.Request) -> web.Response:
     now = gateway.clock.now_ms()
 
     def write(connection: Any) -> int:
-        mark_read(connection, visitor.actor, now, ids)
+        mark_read(connection, visitor.user_id, now, ids)
         return unread_count(connection, visitor.user_id)
 
     unread = await gateway.write(write)

@@ -254,7 +254,7 @@ def test_what_is_not_known_is_not_shown() -> None:
 
 def test_the_reader_s_zone_decides_the_time() -> None:
     """The same notice for two readers."""
-    assert compose("ai_signal", COMMON, "en", "America/New_York", AT).lines[-1] == "Time 2023-11-14 17:13:20 EST"
+    assert compose("ai_signal", COMMON, "en", "America/New_York", AT).when == "Time 2023-11-14 17:13:20 EST"
 
 
 def test_a_problem_or_kind_without_words_is_shown_all_the_same() -> None:

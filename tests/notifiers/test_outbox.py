@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from decimal import Decimal
 
 import pytest
@@ -71,7 +72,7 @@ def test_what_concerns_the_installation_goes_to_operators_and_administrators(dat
 
 
 def test_the_account_s_name_mode_and_today_s_limit_are_added(database: Database, scene: Scene) -> None:
-    """So that no caller can forget whether money is real."""
+    """So that no caller can forget whether money is real; what is not a number is left out."""
     with database.transaction() as connection:
         append_parameters(
             connection, scene.minsu, scene.minsus, "rsi_mean_reversion", {}, {"daily_loss_limit": 0.02}, "less", NOW
@@ -86,7 +87,14 @@ def test_the_account_s_name_mode_and_today_s_limit_are_added(database: Database,
                 updated_at=NOW,
             )
         )
-        tell_account(connection, scene.minsus, "trade_executed", {"size": Decimal("0.10"), "nothing": None}, "k", NOW)
+        tell_account(
+            connection,
+            scene.minsus,
+            "trade_executed",
+            {"size": Decimal("0.10"), "nothing": None, "r": math.nan},
+            "k",
+            NOW,
+        )
         (notice,) = recent_notices(connection, scene.minsu.user_id)
     assert notice.facts == {
         "account": "main",
@@ -134,6 +142,19 @@ def test_channels_are_the_reader_s_choice(database: Database, scene: Scene) -> N
         for wrong in (("gossip", "web"), ("system_error", "pigeon")):
             with pytest.raises(InputError):
                 set_choice(connection, minsu, *wrong, True)
+
+
+def test_who_wants_closings_hears_of_stops_too_and_once(database: Database, scene: Scene) -> None:
+    """A stop that was hit is one notice, on the channels of either kind."""
+    minsu = scene.minsu.user_id or 0
+    with database.transaction() as connection:
+        set_choice(connection, minsu, "position_closed", "email", True)
+        set_choice(connection, minsu, "stop_loss_hit", "telegram", True)
+        set_choice(connection, minsu, "stop_loss_hit", "web", False)
+        tell_user(connection, minsu, "stop_loss_hit", {}, "closed:1", NOW)
+        tell_user(connection, minsu, "take_profit_hit", {}, "closed:2", NOW)
+        query = sa.select(deliveries.c.channel).order_by(deliveries.c.notice_id, deliveries.c.channel)
+        assert list(connection.scalars(query)) == ["email", "telegram", "web", "email", "web"]
 
 
 def test_a_disabled_person_is_not_told(database: Database, scene: Scene) -> None:

@@ -16,6 +16,7 @@ from ctp.accounts.rights import machine
 from ctp.accounts.trading_accounts import NewAccount, create_account, share_account
 from ctp.accounts.users import add_user, find_user
 from ctp.config import PaperSettings, Settings, WebSettings
+from ctp.notifiers.outbox import tell_user
 from ctp.storage import tables
 from ctp.storage.database import Database
 from ctp.storage.leases import beat
@@ -287,29 +288,18 @@ def add_notice(world: World, person: str, key: str, **facts: Any) -> None:
             .scalars()
             .first()
         )
-        connection.execute(
-            sa.insert(tables.notices).values(
-                user_id=user.id,
-                account_id=account,
-                kind="position_opened",
-                deduplication_key=key,
-                created_at=world.now_ms,
-                facts=json.dumps(
-                    {
-                        "symbol": "BTC/USDT:USDT",
-                        "side": "long",
-                        "size": 0.05,
-                        "price": 60_000.0,
-                        "stop": 58_800.0,
-                        "take": 62_400.0,
-                        "leverage": 3.0,
-                        "risk": 60.0,
-                        "equity": 10_000.0,
-                        "account": "a",
-                        "mode": "paper",
-                        "quote": "USDT",
-                    }
-                    | facts
-                ),
-            )
-        )
+        told = {
+            "symbol": "BTC/USDT:USDT",
+            "side": "long",
+            "size": 0.05,
+            "price": 60_000.0,
+            "stop": 58_800.0,
+            "take": 62_400.0,
+            "leverage": 3.0,
+            "risk": 60.0,
+            "equity": 10_000.0,
+            "account": "a",
+            "mode": "paper",
+            "quote": "USDT",
+        }
+        tell_user(connection, user.id, "position_opened", told | facts, key, world.now_ms, account)
