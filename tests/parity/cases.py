@@ -101,7 +101,7 @@ def _strategy(chance: random.Random, is_perpetual: bool) -> dict[str, Any]:
 def _risk(chance: random.Random, is_perpetual: bool) -> dict[str, Any]:
     """Draw the risk parameters."""
     return {
-        "risk_per_trade": chance.choice((_between(chance, 0.001, 0.006), _between(chance, 0.001, 0.02))),
+        "risk_per_trade": chance.choice((0.02, _between(chance, 0.001, 0.006), _between(chance, 0.001, 0.02))),
         "leverage": chance.choice((None, 1.0, 2.0, 4.5, 7.0, 10.0, 10.0)) if is_perpetual else None,
         "daily_loss_limit": chance.choice((0.03, _between(chance, 0.001, 0.006), _between(chance, 0.003, 0.03))),
         "loss_streak": chance.randint(1, 4),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import datetime as dt
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from ctp.market.candles import Candles, FundingRates
 from tests.parity import oracle_values as plain
 from tests.parity.cases import Case, History
-from tests.parity.compare import differences, run_oracle
+from tests.parity.compare import ORACLE_COLUMNS, differences, run_oracle
 from tests.parity.engines import run_compiled
 
 COINS = {"BTC/USDT": "BTCUSDT", "ETH/USDT": "ETHUSDT", "BTC/USDT:USDT": "BTCUSDT", "ETH/USDT:USDT": "ETHUSDT"}
@@ -107,3 +109,24 @@ def test_backtest_of_recorded_candles_equals_the_oracle(
     assert differences(found, expected) == []
     assert len(expected.closed) >= trades, "too few trades to prove anything"
     assert np.isfinite(found.equity_values).all()
+
+
+def test_the_trade_list_on_disk_is_the_oracles_too(shared_data: Path, tmp_path: Path) -> None:
+    history, markets = perpetuals(shared_data, ("BTC/USDT:USDT", "ETH/USDT:USDT"))
+    case = case_of(history, markets, {"direction": "both", "period": 7, "take_profit": 0.0}, {"max_drawdown": 1})
+    expected = run_oracle(case, history)
+    run_compiled(case, history).write_trades(tmp_path / "trades.csv")
+    with (tmp_path / "trades.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    trades = [*expected.closed, *expected.open]
+    assert len(rows) == len(trades) > 30
+    for row, trade in zip(rows, trades, strict=True):
+        assert list(row) == [name for name in ORACLE_COLUMNS if name not in ("slippage", "entry_equity")]
+        for name, text in row.items():
+            value = ORACLE_COLUMNS[name](trade)
+            if value is None:
+                assert text == ""
+            elif name.endswith("_time"):
+                assert dt.datetime.fromisoformat(text).timestamp() * 1000 == value
+            else:
+                assert (text if isinstance(value, str) else float(text)) == value
