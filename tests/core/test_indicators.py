@@ -123,6 +123,13 @@ def test_a_flat_market_is_50_and_leaves_it_with_the_first_change() -> None:
     assert found[20] == 100.0
 
 
+def test_rsi_does_not_know_in_what_unit_a_price_is_quoted() -> None:
+    """A coin at a millionth moves by less than any fixed threshold, and is not flat."""
+    close = 100.0 + np.cumsum(np.random.default_rng(3).standard_normal(200))
+    scaled = rsi_of(close * 2.0**-30)  # a power of two changes no bit but the exponent
+    np.testing.assert_array_equal(scaled, rsi_of(close))
+
+
 def test_rsi_is_first_defined_at_the_candle_with_the_index_of_its_period() -> None:
     for period in (2, 14, 200):
         found = rsi_of(np.arange(1.0, 260.0), period)
