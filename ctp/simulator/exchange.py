@@ -29,6 +29,7 @@ from ctp.simulator.streams import Streams
 
 _POINTS_PER_S = 10
 _MOST_POINTS, _FEWEST_POINTS = 24, 3
+_SAVE_AFTER_S = 0.25
 
 
 class SimulatedExchange:
@@ -57,7 +58,10 @@ class SimulatedExchange:
         self._certificates = certificates.ensure(settings.folder)
         self._runner: web.AppRunner | None = None
         self._clock: asyncio.Task[None] | None = None
+        self._saving: asyncio.TimerHandle | None = None
         self.port = 0
+        if settings.state:
+            self.server.on_change = self._save_soon
         if resumed is not None:
             snapshot.restore(resumed, self.engine, self.server)
         for account in settings.accounts:
@@ -97,8 +101,16 @@ class SimulatedExchange:
 
     def save(self) -> None:
         """Write the state file, when the settings ask for one."""
+        if self._saving is not None:
+            self._saving.cancel()
+            self._saving = None
         if self.settings.state:
             snapshot.write(self.settings.folder, self.engine, self.server)
+
+    def _save_soon(self) -> None:
+        """Write the state file after a moment, together with what else changes in it."""
+        if self._saving is None:
+            self._saving = asyncio.get_running_loop().call_later(_SAVE_AFTER_S, self.save)
 
     # accounts
 

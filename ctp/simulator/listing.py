@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import cache
 
 from ctp.simulator.rules import SymbolRules, perpetuals, spots
 
@@ -45,7 +46,7 @@ def perpetual_info(rules: SymbolRules, status: str = "TRADING") -> dict[str, obj
         "onboardDate": 1569398400000, "status": status, "maintMarginPercent": "2.5000",
         "requiredMarginPercent": "5.0000", "baseAsset": rules.base, "quoteAsset": rules.quote,
         "marginAsset": rules.quote, "pricePrecision": rules.price_decimals, "quantityPrecision": rules.size_decimals,
-        "baseAssetPrecision": 8, "quotePrecision": 8, "underlyingType": "COIN", "underlyingSubType": ["PoW"],
+        "baseAssetPrecision": 8, "quotePrecision": 8, "underlyingType": "COIN", "underlyingSubType": ["PoW"], "settlePlan": 0,
         "triggerProtect": "0.0500", "liquidationFee": "0.012500", "marketTakeBound": "0.05",
         "maxMoveOrderLimit": 10000,
         "filters": [
@@ -97,16 +98,22 @@ def spot_info(rules: SymbolRules, status: str = "TRADING") -> dict[str, object]:
     }  # fmt: skip
 
 
+@cache
+def _listed(venue: str) -> dict[str, bytes]:
+    """Return every listed symbol of a venue as JSON: the same for all exchanges of a process."""
+    if venue == "usdm":
+        return {rules.id: json.dumps(perpetual_info(rules)).encode() for rules in perpetuals()}
+    return {rules.id: json.dumps(spot_info(rules)).encode() for rules in spots()}
+
+
 class Listing:
     """The listed symbols of one venue as ready-made JSON."""
 
     def __init__(self, venue: str, traded: Iterable[SymbolRules]) -> None:
         """Build the bytes: the traded symbols with their own rules, then everything else that is listed."""
         own = {rules.id: rules for rules in traded}
-        listed = perpetuals() if venue == "usdm" else spots()
-        everything = {rules.id: rules for rules in listed} | own
         self._info = perpetual_info if venue == "usdm" else spot_info
-        self._parts = {name: json.dumps(self._info(rules)).encode() for name, rules in everything.items()}
+        self._parts = _listed(venue) | {name: json.dumps(self._info(rules)).encode() for name, rules in own.items()}
         self.assets = sorted({rules.base for rules in own.values()} | {rules.quote for rules in own.values()})
         head: dict[str, object] = {"timezone": "UTC"}
         if venue == "usdm":

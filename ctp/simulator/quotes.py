@@ -50,7 +50,9 @@ def book_ticker(instrument: Instrument, market: Market) -> View:
     view: View = {
         "symbol": instrument.rules.id, "bidPrice": bid[0], "bidQty": bid[1], "askPrice": ask[0], "askQty": ask[1],
     }  # fmt: skip
-    return view | {"time": market.now} if instrument.rules.venue == "usdm" else view
+    if instrument.rules.venue == "usdm":
+        view |= {"time": market.now, "lastUpdateId": instrument.update_id}
+    return view
 
 
 def day(feed: Feed, instrument: Instrument, now: int) -> Candle:

@@ -11,7 +11,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import WSMsgType, web
 
@@ -49,6 +49,7 @@ class Server:
         """Serve an engine. latency_ms: how long an order travels before it reaches the matching."""
         self.engine, self.streams, self.faults, self.latency_ms = engine, streams, faults, latency_ms
         self.keys: dict[str, Key] = {}
+        self.on_change: Callable[[], None] = lambda: None
         self.skew_ms = 0
         self.listings = {
             venue: Listing(venue, [i.rules for i in engine.instruments if i.rules.venue == venue])
@@ -176,7 +177,9 @@ class Server:
         return [self._futures.routes] if venue == "usdm" else [self._spot.routes, self._wallet.routes]
 
     def dispatch(self, venue: str, route: str, key: Key, parameters: dict[str, str]) -> object:
-        """Ask the venue on behalf of a key."""
+        """Ask the venue on behalf of a key; what may have changed something is reported to `on_change`."""
+        if not route.startswith("GET "):
+            self.on_change()
         if route in self._wallet.routes:
             return self._wallet.routes[route](key, parameters)
         if venue == "usdm":
@@ -255,7 +258,7 @@ class Server:
 
     def _hear_api(self, connection: Connection, method: str, number: object, sent: dict[str, object]) -> None:
         """Answer a request of the websocket API."""
-        parameters = {name: str(value) for name, value in sent.items()}
+        parameters = {n: value if isinstance(value, str) else json.dumps(value) for n, value in sent.items()}
         try:
             result = self._api_result(connection, method, parameters)
             answer: dict[str, object] = {"id": number, "status": 200, "result": result}

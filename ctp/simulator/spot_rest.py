@@ -159,8 +159,8 @@ class SpotRest:
 
     def new_list(self, account: SpotAccount, parameters: Parameters) -> Answer:
         """Place two orders of which one cancels the other."""
-        first, second = self._leg(parameters, "above"), self._leg(parameters, "below")
-        return self._place_list(account, parameters, first, second)
+        below, above = self._leg(parameters, "below"), self._leg(parameters, "above")
+        return self._place_list(account, parameters, below, above)
 
     def new_old_list(self, account: SpotAccount, parameters: Parameters) -> Answer:
         """Place a list in the older form: a limit-maker order and a stop."""
@@ -176,7 +176,7 @@ class SpotRest:
         for leg, name in ((limit, "limitClientOrderId"), (stop, "stopClientOrderId")):
             if name in parameters:
                 leg["newClientOrderId"] = parameters[name]
-        return self._place_list(account, parameters, spot_order(limit, instrument), spot_order(stop, instrument))
+        return self._place_list(account, parameters, spot_order(stop, instrument), spot_order(limit, instrument))
 
     def _place_list(
         self, account: SpotAccount, parameters: Parameters, first: OrderRequest, second: OrderRequest

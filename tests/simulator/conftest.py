@@ -22,6 +22,7 @@ from ctp.simulator.settings import AccountSettings, SimulatorSettings
 HOUR = 3_600_000
 START = 1_700_000_000_000 // HOUR * HOUR
 ROW = tuple[float, float, float, float]
+LOADED: dict[str, Any] = {}
 ACCOUNT = AccountSettings("key", "secret", Decimal(10_000), (("USDT", Decimal(10_000)), ("BTC", Decimal(1))))
 
 
@@ -58,8 +59,13 @@ class Rig:
         self.exchange, self.http = exchange, http
         self.clients: list[Any] = []
 
-    def client(self, name: str = "binanceusdm", key: str = "key", secret: str = "secret", **options: Any) -> Any:
-        """Return an unmodified ccxt client of the exchange."""
+    def client(
+        self, name: str = "binanceusdm", key: str = "key", secret: str = "secret", *, fresh: bool = False, **options: Any
+    ) -> Any:
+        """Return an unmodified ccxt client of the exchange.
+
+        fresh: let it load its markets itself, instead of sharing those that an earlier test loaded.
+        """
         types = ["linear"] if name == "binanceusdm" else ["spot"]
         config = {
             "apiKey": key, "secret": secret, "session": self.http, "enableRateLimit": False,
@@ -67,8 +73,18 @@ class Rig:
                         "fetchMarkets": {"types": types}, **options},
         }  # fmt: skip
         client = getattr(ccxt.pro, name)(config)
+        if not fresh and name in LOADED:
+            client.set_markets_from_exchange(LOADED[name])
         self.clients.append(client)
         return client
+
+    async def close(self) -> None:
+        """Close the clients; what the first of each kind loaded serves the tests after it."""
+        for client in self.clients:
+            await client.close()
+            if client.markets and len(client.options["fetchMarkets"]["types"]) == 1:
+                LOADED.setdefault(client.id, client)
+        await self.http.close()
 
 
 @pytest.fixture
@@ -100,9 +116,7 @@ def rig(certificate_folder: Path) -> Callable[..., Any]:
         try:
             yield made
         finally:
-            for client in made.clients:
-                await client.close()
-            await http.close()
+            await made.close()
             await exchange.stop()
 
     return run

@@ -24,7 +24,7 @@ def calm_feed() -> Any:
 
 async def test_the_listing_loads_with_the_real_rules(rig: Any) -> None:
     async with rig(calm_feed()) as made:
-        client = made.client()
+        client = made.client(fresh=True)
         markets = await client.load_markets()
         assert len(markets) >= 600
         market = client.market(BTC)
