@@ -27,6 +27,7 @@ class TradeRecord(NamedTuple):
     funding: float
     pnl: float
     exit_reason: str
+    details: tuple[float | None, ...] | None = None  # leverage, margin, stop, take, R; None: the witness does not know
 
 
 class ExchangeFill(NamedTuple):
@@ -131,6 +132,8 @@ def differences(
             continue
         for name in TradeRecord._fields[3:]:
             a, b = getattr(ours, name), getattr(theirs, name)
+            if name == "details" and (a is None or b is None):
+                continue
             same = a in REASONS_BY_CAUSE.get(b, ()) if second_knows_causes and name == "exit_reason" else a == b
             if not same:
                 found.append(Difference(*key, name, witnesses, (a, b)))

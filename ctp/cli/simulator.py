@@ -27,7 +27,7 @@ def simulator(
         list[str] | None,
         typer.Option(metavar="[SYMBOL=]FILE", help="Recorded candles to replay; repeatable. Without: a generated market."),
     ] = None,
-    timeframe: Annotated[str, typer.Option(help="Length of one candle; recorded files must have it.")] = "1m",
+    timeframe: Annotated[str, typer.Option(help="Length of one candle; default: the file's, or 1m when generated.")] = "",
     speed: Annotated[float, typer.Option(help="Market time ÷ wall time; 0: nothing moves until told.")] = 60.0,
     port: Annotated[int, typer.Option(help="Exchange port on loopback; 0 takes a free one.")] = 9443,
     control_port: Annotated[int, typer.Option(help="Control port on loopback; 0 takes a free one.")] = 9444,
@@ -60,6 +60,7 @@ def simulator(
         speed=speed,
         seed=seed,
         state=True,
+        enforce_limits=speed > 0,  # limits count wall time, and a stepped market has none
     )
     asyncio.run(until_stopped(_serve_telling(settings, as_json)))
 
@@ -101,7 +102,8 @@ async def _serve_telling(settings: SimulatorSettings, as_json: bool) -> None:
 def feed_of(candles: list[str], timeframe: str, seed: int) -> Feed:
     """Return the market: recorded files, each serving spot and perpetual of its coin, or a generated one.
 
-    candles: FILE (BTC/USDT) or SYMBOL=FILE. Raises InputError naming the first bad row of a file.
+    candles: FILE (BTC/USDT) or SYMBOL=FILE. timeframe: empty takes that of the first file, or 1m.
+    Raises InputError naming the first bad row of a file.
     """
     from ctp.market.candles import Candles
     from ctp.market.importer import read_file
@@ -109,16 +111,14 @@ def feed_of(candles: list[str], timeframe: str, seed: int) -> Feed:
     from ctp.simulator.feed import RecordedFeed, Recording, recording
     from ctp.simulator.generated import GeneratedFeed
 
-    length_ms = timeframe_ms(timeframe)
     if not candles:
-        return GeneratedFeed(timeframe_ms=length_ms, seed=seed)
+        return GeneratedFeed(timeframe_ms=timeframe_ms(timeframe or "1m"), seed=seed)
+    named = [("BTC/USDT", Path(each)) if "=" not in each else _split(each) for each in candles]
+    timeframe = timeframe or timeframe_of(named[0][1])
     recordings: dict[str, Recording] = {}
-    for argument in candles:
-        symbol, equals, file = argument.partition("=")
-        if not equals:
-            symbol, file = "BTC/USDT", argument
+    for symbol, file in named:
         exchange = "binanceusdm" if ":" in symbol else "binance"
-        data, _, _ = read_file(Path(file), Series.checked(exchange, symbol, timeframe))
+        data, _, _ = read_file(file, Series.checked(exchange, symbol, timeframe))
         assert isinstance(data, Candles)  # the series asked for is one of candles
         if symbol in recordings:
             raise InputError("--candles", symbol, "is given twice; name another symbol as SYMBOL=FILE")
@@ -127,7 +127,26 @@ def feed_of(candles: list[str], timeframe: str, seed: int) -> Feed:
         pair, _, settle = symbol.partition(":")
         other = pair if settle else f"{pair}:{pair.partition('/')[2]}"
         recordings.setdefault(other, recordings[symbol])
-    return RecordedFeed(recordings, length_ms)
+    return RecordedFeed(recordings, timeframe_ms(timeframe))
+
+
+def timeframe_of(file: Path) -> str:
+    """Return the timeframe that a file's open times have; InputError when they have none."""
+    from ctp.market.file_readers import read_columns
+    from ctp.market.series import TIMEFRAMES, Series
+    from ctp.market.validation import smallest_grid_ms
+
+    grid = smallest_grid_ms(read_columns(file, Series("binance", "BTC/USDT", "1m"))["ts"])
+    for name, length_ms in TIMEFRAMES.items():
+        if length_ms == grid:
+            return name
+    raise InputError("--candles", str(file), "has open times of no known timeframe; say which with --timeframe")
+
+
+def _split(argument: str) -> tuple[str, Path]:
+    """Return symbol and file of SYMBOL=FILE."""
+    symbol, _, file = argument.partition("=")
+    return symbol, Path(file)
 
 
 def refuse_taken_port(port: int, name: str) -> None:

@@ -82,7 +82,7 @@ def _row(facts: dict[str, Any]) -> tuple[object, ...]:
     locks = [name for name in ("daily_locked", "drawdown_locked") if facts[name]]
     state = " ".join([facts["status"] or "never started", *locks])
     decision = facts["last_decision"]
-    positions = ", ".join(f"{p['symbol']} {p['side']} {p['size']:g}" for p in facts["positions"])
+    positions = ", ".join(f"{p['symbol']} {p['side']} {p['size']}" for p in facts["positions"])
     return (
         facts["account"],
         "LIVE" if facts["mode"] == "live" else "SIMULATED",

@@ -12,13 +12,13 @@ ENTRY = ExchangeFill("rsi", "BTC/USDT:USDT", 1000, True, 100.02, 0.5, 0.025, "ma
 STOPPED = ExchangeFill("rsi", "BTC/USDT:USDT", 5000, False, 98.0, 0.5, 0.0245, "stop")
 TRADE = TradeRecord(
     "rsi", "BTC/USDT:USDT", 1000, "long", 100.02, 5000, 98.0, 0.5, 0.025 + 0.0245, 0.0,
-    0.5 * (98.0 - 100.02) - (0.025 + 0.0245) + 0.0, "stop_loss",
+    0.5 * (98.0 - 100.02) - (0.025 + 0.0245) + 0.0, "stop_loss", (3.0, 16.67, 98.02, None, -1.1),
 )  # fmt: skip
 
 
 def test_fills_become_a_trade() -> None:
     """Two fills of one size make one closed trade, its cause a stop."""
-    assert rebuild_trades([ENTRY, STOPPED], []) == [TRADE._replace(exit_reason="stop")]
+    assert rebuild_trades([ENTRY, STOPPED], []) == [TRADE._replace(exit_reason="stop", details=None)]
 
 
 def test_funding_between_entry_and_exit_belongs_to_the_trade() -> None:
@@ -43,7 +43,7 @@ def test_fills_that_do_not_pair_are_refused(closing: ExchangeFill) -> None:
 def test_equal_witnesses_agree() -> None:
     """No difference between equal lists; a cause stands for the reasons it can have."""
     assert differences([TRADE], [TRADE], "a == b") == []
-    exchange = [TRADE._replace(exit_reason="stop")]
+    exchange = [TRADE._replace(exit_reason="stop", details=None)]
     assert differences([TRADE], exchange, "a == b", second_knows_causes=True) == []
 
 
@@ -59,6 +59,7 @@ def test_equal_witnesses_agree() -> None:
         ("funding", 1e-300),
         ("pnl", math.nextafter(TRADE.pnl, 0)),
         ("exit_reason", "take_profit"),
+        ("details", (3.0, 16.67, 98.02, 104.0, -1.1)),
     ],
 )
 def test_the_last_bit_of_every_value_counts(field: str, value: object) -> None:
