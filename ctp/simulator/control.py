@@ -6,6 +6,7 @@ POST /sim/fault {action, match, …} or {clear: true}   GET  /sim/fault
 POST /sim/price {symbol, price}                       POST /sim/halt {symbol, halted}
 POST /sim/socket {action, kind, on}                   POST /sim/clock {skew_ms}
 POST /sim/deposit {key, asset, amount, venue}         POST /sim/key {key, is_revoked: true, …}
+POST /sim/partial {fraction, rest, count}
 
 Invariant: nothing here answers without the token, and wrong input gets 400 with the field named.
 """
@@ -64,7 +65,7 @@ class Control:
         posts: dict[str, Callable[[Body], Awaitable[object]]] = {
             "accounts": self._accounts, "advance": self._advance, "fault": self._fault, "price": self._price,
             "halt": self._halt, "socket": self._socket, "clock": self._clock, "deposit": self._deposit,
-            "key": self._key,
+            "key": self._key, "partial": self._partial,
         }  # fmt: skip
         for name, handler in posts.items():
             application.router.add_post(f"/sim/{name}", self._guarded(handler))
@@ -136,6 +137,11 @@ class Control:
         """Jump to a price."""
         await self.exchange.set_price(body["symbol"], float(body["price"]))
         return self.exchange.status()
+
+    async def _partial(self, body: Body) -> object:
+        """Script partial fills."""
+        self.exchange.partial_fill(float(body["fraction"]), body.get("rest", "filled"), int(body.get("count", 1)))
+        return {"waiting": sum(partial.count for partial in self.exchange.engine.market.partials)}
 
     async def _halt(self, body: Body) -> object:
         """Stop trading a symbol, or let it go on."""

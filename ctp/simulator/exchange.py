@@ -22,6 +22,7 @@ from ctp.simulator.fills import Book, CandleExact, FillModel
 from ctp.simulator.futures_rest import FuturesRest
 from ctp.simulator.instrument import Instrument
 from ctp.simulator.keys import Key
+from ctp.simulator.market import PartialFill
 from ctp.simulator.server import Server
 from ctp.simulator.settings import AccountSettings, SimulatorSettings
 from ctp.simulator.spot_rest import SpotRest
@@ -188,6 +189,10 @@ class SimulatedExchange:
         fault = Fault(action, **details)
         self.faults.add(fault)
         return fault
+
+    def partial_fill(self, fraction: float, rest: str = "filled", count: int = 1) -> None:
+        """Script partial fills of the next `count` orders that meet the book; see `PartialFill`."""
+        self.engine.market.partials.append(PartialFill(fraction, rest, count))
 
     async def socket_trouble(self, action: str, kind: str = "user", *, on: bool = True) -> None:
         """Trouble the websockets of one kind: "user", "market" or "api".

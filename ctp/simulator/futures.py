@@ -98,7 +98,10 @@ class FuturesVenue:
         self.tell_order(order, "NEW")
         if crosses:
             price_limit = price if request.kind == "LIMIT" else None
-            self.fill(account, order, self._crossing(instrument, request.sign, lots, price_limit), maker=False)
+            parts = self.market.cut(self._crossing(instrument, request.sign, lots, price_limit))
+            self.fill(account, order, parts, maker=False)
+            if order.is_working and (request.kind == "MARKET" or request.time_in_force in ("IOC", "FOK")):
+                self.close_order(order, "EXPIRED")
         elif request.time_in_force == "IOC":
             self.close_order(order, "EXPIRED")
         return order

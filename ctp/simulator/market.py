@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ctp.simulator.fills import FillModel
+from ctp.simulator.fills import FillModel, Part
 from ctp.simulator.instrument import Instrument, Phase
 from ctp.simulator.refusals import Refusal
 from ctp.simulator.wire import Wire
@@ -41,6 +41,24 @@ class Counter:
 
 
 @dataclass
+class PartialFill:
+    """A scripted partial fill of the next orders that meet the book.
+
+    fraction: of the size that fills at first. rest: "filled" fills the rest in a second trade; "unfilled" expires the
+    rest of a market order and leaves that of a limit order working.
+    """
+
+    fraction: float
+    rest: str = "filled"
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot happen."""
+        if not 0.0 < self.fraction < 1.0 or self.rest not in ("filled", "unfilled"):
+            raise ValueError(f"partial fill {self.fraction}, {self.rest!r}: 0 < fraction < 1, rest filled or unfilled")
+
+
+@dataclass
 class Market:
     """The state of the world as every account sees it."""
 
@@ -53,6 +71,7 @@ class Market:
     algo_ids: Counter = field(default_factory=lambda: Counter(1_000_001_270_850_000))
     trade_ids: Counter = field(default_factory=lambda: Counter(1_000_000))
     list_ids: Counter = field(default_factory=lambda: Counter(0))
+    partials: list[PartialFill] = field(default_factory=list)
     emit: Callable[[str, str, UserEvent], None] = lambda venue, account, event: None
 
     @property
@@ -81,6 +100,19 @@ class Market:
     def trade_time(self, instrument: Instrument) -> int:
         """Return the time a trade of now carries."""
         return instrument.candle.time if self.fills.exact and instrument.candle is not None else self.now
+
+
+    def cut(self, parts: list[Part]) -> list[Part]:
+        """Apply the next scripted partial fill to the trades of an order that meets the book."""
+        waiting = next((partial for partial in self.partials if partial.count > 0), None)
+        lots = sum(part.lots for part in parts)
+        if waiting is None or lots < 2:
+            return parts
+        waiting.count -= 1
+        first = min(lots - 1, max(1, int(lots * waiting.fraction)))
+        price = parts[0].price
+        cut = [Part(first, price), Part(lots - first, price)]
+        return cut if waiting.rest == "filled" else cut[:1]
 
 
 def client_ids() -> Callable[[], str]:

@@ -86,7 +86,7 @@ class SpotVenue:
         if request.quote:
             price = self.market.fills.market(instrument, request.sign, 1)[0].price
             request = request._replace(lots=instrument.rules.lot.floor(Decimal(repr(request.quote / price))))
-        parts = self._crossing(instrument, request) if crosses else []
+        parts = self.market.cut(self._crossing(instrument, request)) if crosses else []
         if parts:
             self._check_covered(account, instrument, request.sign, parts)
         order = self._open(account, instrument, request)
@@ -95,9 +95,20 @@ class SpotVenue:
         self.tell_order(order, "NEW")
         if parts:
             self._fill(account, order, parts, maker=False)
+            self._keep_rest(account, instrument, order)
         elif request.time_in_force == "IOC":
             self._end(account, order, "EXPIRED")
         return order
+
+    def _keep_rest(self, account: SpotAccount, instrument: Instrument, order: Order) -> None:
+        """Let what a crossing order did not fill rest with its coins held, or expire."""
+        if not order.is_working:
+            return
+        asset, amount = self._holding(instrument, order.sign, order.lots - order.filled, order.price)
+        if order.kind == "LIMIT" and order.time_in_force == "GTC" and amount <= account.balance(asset).free:
+            account.lock(asset, amount)
+        else:
+            self._end(account, order, "EXPIRED")
 
     def submit_list(
         self, account: SpotAccount, instrument: Instrument, first: OrderRequest, second: OrderRequest, client_id: str

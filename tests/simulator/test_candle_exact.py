@@ -166,6 +166,29 @@ def test_liquidation_takes_the_margin_and_a_fee_at_the_bankruptcy_price(side: st
     ]  # fmt: skip
 
 
+def test_the_published_liquidation_price_of_an_isolated_long_comes_out() -> None:
+    """Ten times leverage at 60000, maintenance rate 0.4 %: 54216.87."""
+    desk = Desk([(60000.0, 60001.0, 59999.0, 60000.0), BEFORE], leverage=10, slippage=0.0)
+    desk.market("BUY", "0.1")
+    assert round(desk.engine.futures.margins(desk.account).liquidation_price("BTCUSDT"), 2) == 54216.87
+
+
+def test_a_cross_position_is_held_by_the_whole_wallet() -> None:
+    desk = Desk([BEFORE, (100.0, 100.0, 55.0, 60.0), (60.0, 60.0, 50.0, 55.0), BEFORE], leverage=20, slippage=0.0)
+    desk.account.margin_types["BTCUSDT"] = "cross"
+    desk.account.wallet = Decimal("1000")
+    desk.market("BUY", "21")
+    desk.engine.step()
+    desk.engine.step()
+    wallet = 1000.0 - 0.0005 * 21.0 * 100.0
+    limit = (21.0 * 100.0 - wallet) / (21.0 * (1.0 - 0.004))
+    assert 50.0 < limit < 55.0 and desk.exit_price() is None, "one isolated margin would long be gone"
+    assert desk.engine.futures.margins(desk.account).liquidation_price("BTCUSDT") == pytest.approx(limit, abs=1e-9)
+    desk.engine.step()
+    assert desk.exit_price() == pytest.approx(limit, abs=1e-9)
+    assert desk.account.wallet >= -15, "what is left pays the liquidation fee"
+
+
 def test_one_tick_short_of_the_liquidation_price_nothing_happens() -> None:
     limit = liquidation_price(1, 100.0 * (1.0 + SLIP), 10)
     desk = Desk([BEFORE, (100.0, 100.0, limit + 1e-9, 95.0), BEFORE], leverage=10)

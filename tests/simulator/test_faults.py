@@ -111,6 +111,33 @@ async def test_faults_can_wait_for_a_parameter_skip_and_repeat(rig: Any) -> None
 
 
 @pytest.mark.anyio
+async def test_fills_can_be_scripted_to_be_partial(rig: Any) -> None:
+    async with rig(feed_of({BTC: ROWS, "BTC/USDT": ROWS})) as made:
+        client = made.client()
+        made.exchange.partial_fill(0.4)
+        whole = await client.create_order(BTC, "market", "buy", 0.01)
+        assert [trade["amount"] for trade in await client.fetch_my_trades(BTC)] == [0.004, 0.006]
+        assert (whole["status"], whole["filled"]) == ("closed", 0.01)
+        made.exchange.partial_fill(0.3, "unfilled")
+        part = await client.create_order(BTC, "market", "buy", 0.01)
+        assert (part["status"], part["filled"], part["remaining"]) == ("expired", 0.003, 0.007)
+        made.exchange.partial_fill(0.5, "unfilled")
+        limit = await client.create_order(BTC, "limit", "buy", 0.01, 60100)
+        assert (limit["status"], limit["filled"]) == ("open", 0.005)
+        assert (await client.fetch_positions())[0]["contracts"] == 0.018
+        spot = made.client("binance")
+        made.exchange.partial_fill(0.25, "unfilled")
+        rest = await spot.create_order("BTC/USDT", "limit", "buy", 0.04, 60100)
+        assert (rest["status"], rest["filled"]) == ("open", 0.01)
+        held = (await spot.fetch_balance())["USDT"]["used"]
+        assert held > 0.03 * 60100
+        await spot.cancel_order(rest["id"], "BTC/USDT")
+        assert (await spot.fetch_balance())["USDT"]["used"] == 0.0
+        with pytest.raises(ValueError, match="fraction"):
+            made.exchange.partial_fill(1.0)
+
+
+@pytest.mark.anyio
 async def test_too_many_requests_are_answered_429_and_then_418(rig: Any) -> None:
     async with rig(quiet()) as made:
         limits = made.exchange.server.limits["usdm"]
@@ -186,6 +213,7 @@ async def test_the_control_port_does_everything_and_needs_its_token(rig: Any) ->
                 assert "traded" in (await ask("POST", "price", symbol="X/Y", price=1))[1]["error"]
                 assert (await ask("POST", "halt", symbol=BTC))[1]["halted"] is True
                 assert (await ask("POST", "socket", action="duplicate", kind="market"))[0] == 200
+                assert (await ask("POST", "partial", fraction=0.5))[1] == {"waiting": 1}
                 assert (await ask("POST", "clock", skew_ms=50))[1] == {"skew_ms": 50}
                 assert (await ask("POST", "deposit", key="k2", asset="USDT", amount="7", venue="usdm"))[0] == 200
                 assert (await ask("POST", "key", key="k2", is_revoked=True))[0] == 200
