@@ -225,7 +225,7 @@ class Vault:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep a second rotation out."""
-        descriptor = os.open(self.file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(self.file.parent, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

@@ -150,14 +150,14 @@ class Visible:
 
         Raises NotFound, and InputError when several have that name.
         """
-        if reference.isdecimal() and len(reference) < 18:
-            return self.account(int(reference))
         owner, _, name = reference.rpartition("/")
         found = [
-            account for account in self.accounts(with_closed=True) if account.name == name and owner in ("", account.owner)
+            account
+            for account in self.accounts(with_closed=True)
+            if reference == str(account.id) or (account.name == name and owner in ("", account.owner))
         ]
         if not found:
-            raise NotFound(f"no account {reference!r}")
+            raise NotFound(f"account = {reference!r}: there is none; `ctp account list` names them")
         if len(found) > 1:
             several = ", ".join(f"{account.owner}/{account.name}" for account in found)
             raise InputError("account", reference, f"several have this name; say which: {several}")

@@ -142,13 +142,13 @@ def paper_control(settings: Settings, exchange: str) -> ControlClient:
 def _open_paper_account(
     connection: Any, settings: Settings, paper: ControlClient, account_id: int, wallet: Decimal
 ) -> None:
-    """Open the account on the simulated exchange and keep its key."""
+    """Keep a key for the account, then open it on the simulated exchange: what is refused here never reaches there."""
     from ctp.accounts.vault import ExchangeKey, KeyPermissions, Vault
 
     key, secret = f"paper-{secrets.token_hex(16)}", secrets.token_hex(32)
-    paper.add_account(key, secret, wallet=str(wallet), spot={"USDT": str(wallet)})
     rights = KeyPermissions(may_trade=True, may_withdraw=False, is_bound_to_address=True)
     Vault(settings.keys).store(connection, shell_owner(), account_id, ExchangeKey(key, secret), rights, now_ms())
+    paper.add_account(key, secret, wallet=str(wallet), spot={"USDT": str(wallet)})
 
 
 def _key_document(text: str) -> dict[str, str]:

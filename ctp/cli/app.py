@@ -13,7 +13,10 @@ from ctp.cli.backtest import backtest
 from ctp.cli.doctor import doctor
 from ctp.cli.simulator import simulator
 from ctp.cli.status import status
-from ctp.errors import CtpError, InputError, NotAllowed
+from ctp.errors import ConfigError, CtpError, DataDamaged, InputError, NotAllowed, NotFound
+
+# What was given cannot be used, be it an argument, a file or the home: mend it first. Trying again cannot help.
+WRONG_USE = (InputError, NotFound, ConfigError, DataDamaged)
 
 app = typer.Typer(
     name="ctp",
@@ -63,7 +66,7 @@ app.add_typer(database.app, name="db")
 
 def exit_code(error: CtpError) -> int:
     """Return what the shell gets for an expected error."""
-    if isinstance(error, InputError):
+    if isinstance(error, WRONG_USE):
         return 2
     return 3 if isinstance(error, NotAllowed) else 1
 

@@ -37,7 +37,7 @@ def check(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check that the database is whole and belongs to this program; exit 1 with what to do when not."""
+    """Check that the database is whole and belongs to this program; exit 2 with what to do when not."""
     from ctp.storage.database import Database
 
     database = Database(load_settings().database_url)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ctp.cli.app import exit_code
-from ctp.errors import ConfigError, CtpError, InputError, NotAllowed
+from ctp.errors import ConfigError, CtpError, DataDamaged, InputError, NotAllowed, NotFound, StorageUnavailable
 
 
 def ctp(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -17,10 +17,18 @@ def ctp(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(InputError("leverage", 11, "1 to 10"), 2), (NotAllowed("no"), 3), (ConfigError("x"), 1)]
+    ("error", "code"),
+    [
+        (InputError("leverage", 11, "1 to 10"), 2),
+        (ConfigError("x"), 2),
+        (NotFound("x"), 2),
+        (DataDamaged("a", "b", "c"), 2),
+        (NotAllowed("no"), 3),
+        (StorageUnavailable("x"), 1),
+    ],
 )
 def test_an_error_becomes_its_exit_code(error: CtpError, code: int) -> None:
-    """Wrong use is 2, a safety rule is 3, everything else 1."""
+    """What cannot be used as it is gives 2, a safety rule 3, work that failed 1."""
     assert exit_code(error) == code
 
 

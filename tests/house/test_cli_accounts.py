@@ -86,8 +86,8 @@ def test_nothing_secret_is_listed(home: Path) -> None:
     [
         ([*ADD, "--symbols", "DOGE/USDT:USDT"], 2, "DOGE/USDT:USDT"),
         ([*ADD, "--symbols", "BTC/USDT"], 2, "BTC/USDT:USDT"),
-        (["start", "--account", "nobody"], 1, "nobody"),
-        (["status", "--account", "nobody"], 1, "nobody"),
+        (["start", "--account", "nobody"], 2, "nobody"),
+        (["status", "--account", "nobody"], 2, "nobody"),
         (["user", "role", "minsu", "king"], 2, "must be one of"),
         (["user", "disable", "boss"], 1, "last administrator"),
         (["init", "--password-stdin"], 1, "set up already"),

@@ -100,9 +100,9 @@ def test_a_wrong_value_names_field_value_and_bound(
 
 
 def test_a_symbol_without_candles_says_how_to_get_them(ctp: CliRunner) -> None:
-    """Exit code 1 with the command to run."""
+    """Exit code 2 with the command to run."""
     code, sentence = refusal(ctp.invoke(app, [*RUN[:4], "DOGE/USDT", *RUN[5:]]))
-    assert code == 1
+    assert code == 2
     assert "ctp data download" in sentence
 
 
