@@ -13,7 +13,7 @@ from tests.simulator.conftest import HOUR, ROW, START, Rig, feed_of
 pytestmark = pytest.mark.anyio
 PERP, SPOT = "BTC/USDT:USDT", "BTC/USDT"
 ROWS: list[ROW | None] = [(60000.0 + i, 60500.0 + i, 59500.0 + i, 60000.0 + i + 1) for i in range(60)]
-SOON = 5
+SOON = 20
 
 
 def both() -> Any:
@@ -22,7 +22,7 @@ def both() -> Any:
 
 
 async def soon(awaitable: Any) -> Any:
-    """Wait a few seconds at most."""
+    """Wait, but not for ever."""
     return await asyncio.wait_for(awaitable, SOON)
 
 
