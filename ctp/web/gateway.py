@@ -35,7 +35,7 @@ from ctp.web.routes import inner_routes, public_routes
 from ctp.web.security import Transport
 from ctp.web.series import SeriesCache
 from ctp.web.state import GATEWAY, Gateway
-from ctp.web.voila_process import Voila
+from ctp.web.voila_process import NICE, Voila
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +52,12 @@ async def serve(settings: Settings, clock: Clock | None = None) -> None:
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, clock: Clock, *, cost: int = COST, with_voila: bool = True, pool_size: int = 2
+    settings: Settings, clock: Clock, *, cost: int = COST, with_voila: bool = True, pool_size: int = 2, nice: int = NICE
 ) -> AsyncIterator[tuple[Gateway, int]]:
     """Run a gateway; yields it and the port it listens on.
 
     cost: of bcrypt. with_voila: False leaves the dashboards out. pool_size: kernels kept warm per dashboard.
+    nice: how far behind other processes the dashboards stand.
     Raises ConfigError when the port is taken or the database is not this program's.
     """
     database = Database(settings.database_url)
@@ -71,7 +72,7 @@ async def running(
             )
         )
         inner_socket = _inner_address(stack)
-        voila = Voila(settings, f"127.0.0.1:{inner_socket.getsockname()[1]}", pool_size=pool_size)
+        voila = Voila(settings, f"127.0.0.1:{inner_socket.getsockname()[1]}", pool_size=pool_size, nice=nice)
         kernels = Kernels(database, clock, voila, client)
         gateway = Gateway(
             settings, database, clock, Transport(settings.web), People(settings, database, clock, cost=cost), voila,

@@ -23,6 +23,12 @@ _TEMPLATES = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
 )
+_LARGE = 450_000  # bytes; the few scripts above it draw notebooks, not widgets
+DESK_MODULES = (
+    "/static/page.js",
+    *(f"/static/desk/{name}.js" for name in ("desk", "chart", "controls", "tables")),
+    "/static/vendor/lightweight-charts.standalone.production.mjs",
+)
 _ZONES = ("Asia/", "America/", "Europe/", "Australia/", "Pacific/", "Africa/", "Atlantic/", "Indian/")
 
 
@@ -52,7 +58,8 @@ def message_page(gateway: Gateway, visitor: Visitor, heading: str, explanation: 
 def dashboard_head(visitor: Visitor) -> str:
     """Return what stands in the head of a dashboard."""
     title = text("web.dashboard.title", visitor.language)
-    return _TEMPLATES.get_template("head.html").render(theme=visitor.theme, title=title)
+    head = _TEMPLATES.get_template("head.html").render(theme=visitor.theme, title=title)
+    return head + "".join(f'<link rel="modulepreload" href="{module}">\n' for module in DESK_MODULES)
 
 
 def dashboard_header(gateway: Gateway, visitor: Visitor, name: str) -> str:
@@ -76,10 +83,10 @@ def _all_zones() -> list[str]:
 @functools.cache
 def prefetched() -> list[str]:
     """Return the scripts a dashboard loads, so that the home page can fetch them ahead."""
-    folder = STATIC_FOLDERS["static"][0]
-    large = [file for file in folder.glob("*.js") if 40_000 < file.stat().st_size < 600_000 and file.stem != "reveal"]
-    own = ["/static/vendor/lightweight-charts.standalone.production.mjs", "/static/desk/desk.js"]
-    return own + [f"/voila/static/{file.name}" for file in sorted(large)]
+    unused = {"reveal", "require.min", "voila-style", "treepage", "error"}
+    files = [file for file in STATIC_FOLDERS["static"][0].glob("*.js") if file.stem not in unused]
+    small = [file.name for file in files if file.stat().st_size < _LARGE]
+    return [*DESK_MODULES, *(f"/voila/static/{name}" for name in sorted(small))]
 
 
 def _context(gateway: Gateway, visitor: Visitor) -> dict[str, Any]:

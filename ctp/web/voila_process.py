@@ -38,19 +38,20 @@ STATIC_FOLDERS = {
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _START_DEADLINE_S = 60.0
 _BACKOFF_S = (0.2, 1.0, 5.0, 15.0)
-_NICE = 10
+NICE = 10
 _OOM_SCORE = 500
 
 
 class Voila:
     """The child process and where it listens."""
 
-    def __init__(self, settings: Settings, api_address: str, *, pool_size: int = 1) -> None:
+    def __init__(self, settings: Settings, api_address: str, *, pool_size: int = 1, nice: int = NICE) -> None:
         """Prepare; nothing is started yet.
 
         api_address: host:port of the API that kernels call. pool_size: kernels kept warm for each dashboard.
+        nice: how far behind other processes Voila and its kernels stand.
         """
-        self._settings, self.api_address, self._pool_size = settings, api_address, pool_size
+        self._settings, self.api_address, self._pool_size, self._nice = settings, api_address, pool_size, nice
         self._secret = ""
         self.process: asyncio.subprocess.Process | None = None
         self.port = 0
@@ -94,7 +95,7 @@ class Voila:
             with (self._settings.log_folder / "voila.log").open("ab") as output:
                 self.process = await asyncio.create_subprocess_exec(
                     *self._command(), env=self._environment(read_end), pass_fds=(read_end,), cwd=NOTEBOOKS,
-                    stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=_Lowered(),
+                    stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=_Lowered(self._nice),
                 )  # fmt: skip
         finally:
             os.close(read_end)
@@ -157,10 +158,15 @@ class Voila:
 class _Lowered(Tie):
     """Tie the child to us and put it behind whatever moves money."""
 
+    def __init__(self, nice: int) -> None:
+        """Remember how far behind."""
+        super().__init__()
+        self._nice = nice
+
     def __call__(self) -> None:
         """Run in the child between fork and exec."""
         super().__call__()
-        os.nice(_NICE)
+        os.nice(self._nice)
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE), "ascii")
 

@@ -90,7 +90,7 @@ async def site(home: Path, *, with_voila: bool = False, **web: Any) -> AsyncIter
     async with contextlib.AsyncExitStack() as stack:
         clock = SystemClock()
         gateway, port = await stack.enter_async_context(
-            running(world.settings, clock, cost=COST, with_voila=with_voila, pool_size=1)
+            running(world.settings, clock, cost=COST, with_voila=with_voila, pool_size=1, nice=0)
         )
         folder = await stack.enter_async_context(contextlib.AsyncExitStack())
         yield Site(gateway, world, f"http://127.0.0.1:{port}", folder)

@@ -34,6 +34,9 @@ document.addEventListener("ctp:accounts", (event) => {
 });
 
 // The dashboard's scripts are fetched while the reader looks at the cards, so that it paints at once.
-for (const address of JSON.parse(document.getElementById("ctp-prefetch")?.textContent ?? "[]")) {
-  document.head.append(element("link", { rel: "prefetch", href: address, as: "script" }));
+function fetchAhead() {
+  for (const address of JSON.parse(document.getElementById("ctp-prefetch")?.textContent ?? "[]")) {
+    document.head.append(element("link", { rel: "prefetch", href: address }));
+  }
 }
+if (document.readyState === "complete") fetchAhead(); else addEventListener("load", fetchAhead);

@@ -10,7 +10,7 @@ const DESK_START_MS = 45_000;       // a cold kernel on a busy machine
 const BOT_DEAD_AFTER_MS = 15_000;
 
 const began = performance.now();
-let gatewayBeat = began, deskBeat = null, bot = { age: null, known: false }, socket = null, retryMs = 500;
+let gatewayBeat = began, deskBeat = null, bot = { age: null, known: false }, socket = null, retryMs = 500, isLeaving = false;
 
 // --- banners -----------------------------------------------------------------------------------------------------------
 
@@ -124,6 +124,7 @@ function connect() {
   socket.addEventListener("open", () => (retryMs = 500));
   socket.addEventListener("message", (event) => receive(JSON.parse(event.data)));
   socket.addEventListener("close", (event) => {
+    if (isLeaving) return;
     if (event.code === 4401) return toLogin();
     setTimeout(connect, retryMs);
     retryMs = Math.min(retryMs * 2, 8_000);
@@ -133,6 +134,9 @@ function connect() {
 // --- session -----------------------------------------------------------------------------------------------------------
 
 let renewedAt = Date.now();
+addEventListener("pagehide", () => (isLeaving = true));
+addEventListener("pageshow", (event) => event.persisted && location.reload());  // a page kept by the browser may not be shown again
+document.querySelector("form[action='/logout']").addEventListener("submit", () => (isLeaving = true));
 
 async function renew() {
   if (Date.now() - renewedAt < RENEW_EVERY_MS / 2) return;

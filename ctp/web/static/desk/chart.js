@@ -20,6 +20,7 @@ export function makeChart() {
   const candles = chart.addSeries(library.CandlestickSeries, { borderVisible: false, priceFormat: { type: "custom", minMove: 1e-8, formatter: (value) => format.price(value) } }, 0);
   const rsi = chart.addSeries(library.LineSeries, { lineWidth: 2, priceFormat: { type: "custom", minMove: 0.1, formatter: (value) => format.number(value, 0) }, autoscaleInfoProvider: () => ({ priceRange: { minValue: 0, maxValue: 100 } }) }, 1);
   const equity = chart.addSeries(library.AreaSeries, { lineWidth: 2, priceFormat: { type: "custom", minMove: 0.01, formatter: (value) => format.number(value, 2) } }, 2);
+  candles.priceScale().applyOptions({ scaleMargins: { top: 0.12, bottom: 0.08 } });
   rsi.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.08 } });
   [5, 2, 2].forEach((share, pane) => chart.panes()[pane].setStretchFactor(share));
   const marks = library.createSeriesMarkers(candles, []);

@@ -35,7 +35,7 @@ function commandItem(command) {
   return element("li", { "data-command": command.kind },
     element("div", {}, element("b", {}, command.kind_word), " ", element("span", { className: "soft small" }, `${format.clock(command.asked_at)} · ${command.asked_by}`)),
     element("div", { className: "path" }, ...stages.map(([name, at], index) => element("span",
-      { className: at ? "is-done" : index === waiting ? "is-waiting" : "", title: at ? format.fullTime(at) : null }, word(name), at ? " ✓" : index === waiting ? " …" : ""))),
+      { className: at ? "is-done" : index === waiting ? "is-waiting" : "", title: at ? format.fullTime(at) : null }, at ? "✓ " : "", word(name), !at && index === waiting ? " …" : ""))),
     command.result_word ? element("p", { className: "soft small" }, command.result_word) : null);
 }
 

@@ -1,0 +1,72 @@
+"""A seeded gateway with a stand-in for the bot, as a process of its own: `python -m tests.browser.server HOME`.
+
+Prints one line of JSON with its port. The stand-in beats, moves the newest candle, and acknowledges commands slowly enough
+to be watched. It is dead while HOME/bot-is-dead exists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from ctp.clock import SystemClock
+from ctp.lifetime import end_with_parent
+from ctp.storage import tables
+from ctp.storage.leases import beat
+from ctp.web.gateway import running
+from tests.web.seed import COST, World, make_world
+
+ACKNOWLEDGE_MS, DONE_MS = 400, 1_200
+STATUS_AFTER = {
+    "start": "running",
+    "pause": "paused",
+    "stop_keep": "stopped",
+    "stop_close": "stopped",
+    "close_all": "paused",
+}
+
+
+async def main(home: Path) -> None:
+    """Serve until the parent ends."""
+    world = make_world(home, int(time.time() * 1000))
+    async with running(world.settings, SystemClock(), cost=COST, pool_size=2, nice=0) as (gateway, port):
+        await asyncio.wait_for(gateway.voila.is_ready.wait(), 60)
+        print(
+            json.dumps({"port": port, "voila": gateway.voila.process.pid if gateway.voila.process else 0}), flush=True
+        )
+        while True:
+            if not (home / "bot-is-dead").exists():
+                await asyncio.to_thread(act, world, random.Random())
+            await asyncio.sleep(0.2)
+
+
+def act(world: World, chance: random.Random) -> None:
+    """Do what a bot does to the tables that pages read."""
+    now = int(time.time() * 1000)
+    candle, state, command = tables.live_candles.c, tables.account_states.c, tables.commands.c
+    with world.database.transaction() as connection:
+        beat(connection, "bot", now)
+        moved = sa.update(tables.live_candles).where(candle.closed.is_(False), candle.symbol == "BTC/USDT:USDT")
+        connection.execute(moved.values(close=candle.close * (1 + chance.gauss(0, 0.0005))))
+        for row in connection.execute(sa.select(tables.commands).where(command.done_at.is_(None))).all():
+            this = sa.update(tables.commands).where(command.id == row.id)
+            if row.acknowledged_at is None and now - row.asked_at >= ACKNOWLEDGE_MS:
+                connection.execute(this.values(acknowledged_at=now))
+            elif row.acknowledged_at is not None and now - row.asked_at >= DONE_MS:
+                connection.execute(this.values(done_at=now, result="done"))
+                account = sa.update(tables.account_states).where(state.account_id == row.account_id)
+                connection.execute(account.values(status=STATUS_AFTER.get(row.kind, "running")))
+                if row.kind in ("stop_close", "close_all"):
+                    connection.execute(account.values(core_state='{"positions": []}'))
+
+
+if __name__ == "__main__":
+    end_with_parent(os.getppid())
+    asyncio.run(main(Path(sys.argv[1])))
