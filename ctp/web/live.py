@@ -148,7 +148,7 @@ class Live:
         try:
             async with asyncio.timeout(_SEND_S):
                 for notice in news["notices"]:
-                    view = notice_view(notice, visitor.language, visitor.zone)
+                    view = notice_view(notice, visitor)
                     await page.socket.send_json({"kind": "notice", "notice": view, "unread": news["unread"]})
                 await page.socket.send_json(beat)
                 self._told[page] = accounts

@@ -30,7 +30,7 @@ async def notices(request: web.Request) -> web.Response:
         return found, unread_count(connection, visitor.user_id)
 
     found, unread = await gateway.read(read)
-    return web.json_response({"notices": [notice_view(one, visitor.language, visitor.zone) for one in found], "unread": unread})
+    return web.json_response({"notices": [notice_view(one, visitor) for one in found], "unread": unread})
 
 
 async def read_notices(request: web.Request) -> web.Response:

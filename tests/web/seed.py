@@ -16,7 +16,7 @@ from ctp.accounts.rights import machine
 from ctp.accounts.trading_accounts import NewAccount, create_account, share_account
 from ctp.accounts.users import add_user, find_user
 from ctp.config import PaperSettings, Settings, WebSettings
-from ctp.notifiers.outbox import tell_user
+from ctp.notifiers.outbox import tell_account
 from ctp.storage import tables
 from ctp.storage.database import Database
 from ctp.storage.leases import beat
@@ -280,14 +280,10 @@ def _add_order(
 
 
 def add_notice(world: World, person: str, key: str, **facts: Any) -> None:
-    """Tell a person that a trade was executed."""
+    """Tell a person that a position was opened."""
     with world.database.transaction() as connection:
         user = find_user(connection, person)
-        account = (
-            connection.execute(sa.select(tables.accounts.c.id).where(tables.accounts.c.user_id == user.id))
-            .scalars()
-            .first()
-        )
+        owned = sa.select(tables.accounts.c.id).where(tables.accounts.c.user_id == user.id)
         told = {
             "symbol": "BTC/USDT:USDT",
             "side": "long",
@@ -295,11 +291,7 @@ def add_notice(world: World, person: str, key: str, **facts: Any) -> None:
             "price": 60_000.0,
             "stop": 58_800.0,
             "take": 62_400.0,
-            "leverage": 3.0,
-            "risk": 60.0,
-            "equity": 10_000.0,
-            "account": "a",
-            "mode": "paper",
-            "quote": "USDT",
         }
-        tell_user(connection, user.id, "position_opened", told | facts, key, world.now_ms, account)
+        money = {"leverage": 3.0, "risk": 60.0, "equity": 10_000.0}
+        account_id = connection.execute(owned.order_by(tables.accounts.c.id)).scalars().first()
+        tell_account(connection, account_id, "position_opened", told | money | facts, key, world.now_ms)

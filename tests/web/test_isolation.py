@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from tests.web.browserless import Site, site
+from tests.web.seed import add_notice
 
 NOBODYS = 987_654_321
 READINGS = ("", "/candles", "/positions", "/equity", "/trades", "/decisions", "/commands")
@@ -153,6 +154,28 @@ def test_what_cannot_be_meant_is_400_and_writes_nothing(home: Path) -> None:
         for body in ({"language": "de"}, {"theme": 1}, {"zone": "Mars/Base"}, {"role": "admin"}):
             assert (await person.ask("PUT", "/api/v1/preferences", json=body)).status == 400, body
         assert (await person.get("/api/v1/me")).json()["role"] == "trader"
+
+    _run(home, ask_all)
+
+
+def test_notices_are_the_readers_own_in_their_language_and_stay_read(home: Path) -> None:
+    """Nobody reads, counts or marks another person's notices."""
+
+    async def ask_all(running: Site) -> None:
+        add_notice(running.world, "minsu", "one")
+        add_notice(running.world, "alice", "two")
+        minsu, alice = await running.person("minsu"), await running.person("alice")
+        (his,), (hers,) = [(await who.get("/api/v1/notices")).json()["notices"] for who in (minsu, alice)]
+        assert his["title"].startswith("[모의]") and hers["title"].startswith("[SIMULATED]")
+        assert his["id"] != hers["id"]
+        answer = await minsu.ask("POST", "/api/v1/notices/read", json={"ids": [hers["id"]]})
+        assert answer.json() == {"unread": 1}
+        assert (await alice.get("/api/v1/me")).json()["unread"] == 1
+        assert (await alice.ask("POST", "/api/v1/notices/read", json={"all": True})).json() == {"unread": 0}
+        assert (await alice.get("/api/v1/notices")).json()["notices"][0]["read_at"] is not None
+        assert (await minsu.get("/api/v1/me")).json()["unread"] == 1
+        for body in ({}, {"ids": "1"}, {"ids": [True]}, {"ids": list(range(101))}):
+            assert (await minsu.ask("POST", "/api/v1/notices/read", json=body)).status == 400, body
 
     _run(home, ask_all)
 
