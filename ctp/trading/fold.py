@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ctp.core.book import book_entry, book_exit, book_funding, with_balance
 from ctp.core.orders import ENTRY
-from ctp.core.steps import lots_below, size_of
+from ctp.core.steps import size_of
 from ctp.core.trader import cooldown_after, with_position
 from ctp.core.types import (
     EXIT_REASONS,
@@ -30,6 +30,7 @@ from ctp.core.types import (
     Trade,
     TraderState,
 )
+from ctp.trading.market_rules import lots_of
 
 MINUTE_MS = 60_000
 FILL, FUNDING, TRANSFER = "fill", "funding", "transfer"
@@ -268,7 +269,7 @@ def filled_lots(market: Market, fact: Fact) -> int:
     size = fact.size
     if fact.side == "buy" and is_fee_in_base(market, fact):
         size -= fact.amount
-    return lots_below(market, float(size))
+    return lots_of(market, size)  # in decimals: through a double, large counts of small lots can lose one
 
 
 def is_fee_in_base(market: Market, fact: Fact) -> bool:

@@ -31,7 +31,7 @@ function tiles(account, decision) {
 }
 
 function badges(account) {
-  const show = [element("span", { className: `badge ${account.mode}` }, account.mode_word), element("span", { className: `badge state ${account.status}`, title: account.status_reason || null }, account.status_word)];
+  const show = [element("span", { className: `badge ${account.mode}` }, account.mode_word), element("span", { className: `badge state ${account.status}`, title: account.status === "blocked" ? account.status_reason : null }, account.status_word)];
   if (account.drawdown_locked) show.push(element("span", { className: "badge state blocked" }, word("lock.drawdown")));
   if (account.daily_locked) show.push(element("span", { className: "badge state blocked" }, word("lock.daily")));
   return show;
@@ -79,7 +79,7 @@ export function render({ model, el }) {
     if (changed("account", [account, view.decisions[0]])) {
       badgeBox.replaceChildren(...badges(account));
       tileBox.replaceChildren(...tiles(account, view.decisions[0]));
-      market.textContent = `${account.exchange_name} · ${account.market_word} · ${account.timeframe}${account.is_generated ? ` — ${word("desk.generated")}` : ""}${account.status_reason ? ` — ${account.status_reason}` : ""}`;
+      market.textContent = `${account.exchange_name} · ${account.market_word} · ${account.timeframe}${account.is_generated ? ` — ${word("desk.generated")}` : ""}${account.status === "blocked" && account.status_reason ? ` — ${account.status_reason}` : ""}`;
     }
     if (changed("controls", [account, view.commands])) controls.show(account, view.commands);
     if (changed("positions", view.positions)) place.positions.replaceChildren(positions(view.positions, account.quote));
