@@ -24,7 +24,6 @@ from ctp.core.orders import (
     REJECTED,
     STOP,
     TAKE,
-    UNKNOWN,
     Progress,
 )
 from ctp.core.reconcile import Corrections, Ours, Resting, Theirs, compare
@@ -219,15 +218,21 @@ async def carry_out(desk: Desk, row: OrderRow) -> bool:
     news = await send(desk, row)
     facts = await _fills(desk, row, news)
     await desk.record([news], facts)
-    if news.progress.status in (REJECTED, NOT_SENT, UNKNOWN):
+    if news.progress.status != FILLED:
         desk.nudge(row.symbol)
-        if row.reduce_only and news.progress.status == REJECTED:
-            await desk.tell_trouble(
-                "exit_rejected", f"exit_rejected:{row.id}", symbol=row.symbol, error=news.error or ""
-            )
-    elif news.progress.status != FILLED:
-        desk.nudge(row.symbol)
+    if row.reduce_only and news.progress.status == REJECTED:
+        await _look_into_rejection(desk, row, news.error or "")
     return news.progress.filled > 0
+
+
+async def _look_into_rejection(desk: Desk, row: OrderRow, error: str) -> None:
+    """Find out why an exit was refused: mostly because a protective order has closed the position already."""
+    try:
+        await desk.record(*await sync.read_symbol(desk, row.symbol))
+    except (ExchangeDown, ExchangeBusy, KeyRefused) as failure:
+        desk.log.warning("look_failed", symbol=row.symbol, error=str(failure))
+    if desk.current.lots(row.symbol) != 0:
+        await desk.tell_trouble("exit_rejected", f"exit_rejected:{row.id}", symbol=row.symbol, error=error)
 
 
 def _candle_time(desk: Desk) -> int:

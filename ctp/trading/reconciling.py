@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from ctp.core.orders import FINAL, STOP, TAKE, Progress, is_ours
+from ctp.core.orders import FINAL, RESTING, Progress, is_ours
 from ctp.core.reconcile import Corrections, Resting, Theirs, compare
 from ctp.core.types import LONG
 from ctp.trading import rows
 from ctp.trading.engine import Engine
 from ctp.trading.exchange import OrderReport
-from ctp.trading.execution import ask
+from ctp.trading.execution import ask, cancel
 from ctp.trading.fold import FILL, Fact
 from ctp.trading.market_rules import exact_size, lots_of, ticks_of
 from ctp.trading.protection import apply, ours_of, settle_down
@@ -33,21 +33,26 @@ async def reconcile(engine: Engine) -> None:
     unknown = await engine.look(symbols)
     if unknown:
         return
-    sizes = await desk.exchange.positions(symbols) if desk.exchange.is_perpetual else {}
     for symbol in symbols:
-        open_orders = await desk.exchange.open_orders(symbol)
-        await _settle_vanished(engine, symbol, open_orders)
-        found = await _compare(engine, symbol, sizes.get(symbol), open_orders)
-        if found.closed_outside:
+        found = await _ask_and_compare(engine, symbol)
+        if found.closed_outside or found.foreign_lots:
             await engine.look([symbol])
-            again = await desk.exchange.positions([symbol])
-            found = await _compare(engine, symbol, again.get(symbol), open_orders)
+            found = await _ask_and_compare(engine, symbol)
             if found.closed_outside:
                 await _book_closed_outside(engine, symbol, found.closed_outside)
         await _announce(engine, symbol, found)
         await apply(desk, symbol, found)
     await settle_down(desk, symbols)
     await _check_wallet(engine)
+
+
+async def _ask_and_compare(engine: Engine, symbol: str) -> Corrections:
+    """Ask for a symbol's orders and position, and return the corrections."""
+    desk = engine.desk
+    open_orders = await desk.exchange.open_orders(symbol)
+    await _settle_vanished(engine, symbol, open_orders)
+    size = (await desk.exchange.positions([symbol]))[symbol] if desk.exchange.is_perpetual else None
+    return await _compare(engine, symbol, size, open_orders)
 
 
 async def _compare(
@@ -59,27 +64,32 @@ async def _compare(
     lots = ours.lots if size is None else lots_of(market, size)
     resting, foreign = [], []
     for order in open_orders:
-        if is_ours(order.id, desk.account.id) and await _revived(engine, order):
-            if order.purpose in (STOP, TAKE) and order.trigger_price is not None:
-                ticks = ticks_of(market, order.trigger_price)
-                resting.append(Resting(order.id, order.purpose, lots_of(market, order.size), ticks))
-        else:
+        if not await _is_known(engine, order):
             foreign.append(order.id)
+        elif order.id in desk.current.unfinished and order.trigger_price is not None:
+            ticks = ticks_of(market, order.trigger_price)
+            resting.append(Resting(order.id, order.purpose, lots_of(market, order.size), ticks))
     theirs = Theirs(lots, tuple(resting), tuple(foreign))
     return compare(ours, theirs, replaces_first=desk.exchange.is_perpetual)
 
 
-async def _revived(engine: Engine, order: OrderReport) -> bool:
-    """Make sure that a live order of ours has a live row; returns whether it has a row at all."""
+async def _is_known(engine: Engine, order: OrderReport) -> bool:
+    """Return whether an order at the exchange has a row of ours, and make a live order of a given-up row end."""
     desk = engine.desk
+    if not is_ours(order.id, desk.account.id):
+        return False
     if order.id in desk.current.unfinished:
         return True
     row = await desk.run(lambda c: rows.read_order(c, order.id))
     if row is None:
         return False
-    # It was taken for lost, and arrived after its fence. Any sign of life outranks that.
+    # It was taken for lost and arrived after its fence: any sign of life outranks that. Or it ended since it was listed.
     await desk.record([OrderNews(order.id, Progress(order.status, order.filled), order.exchange_id)], [])
-    return order.id in desk.current.unfinished
+    if order.id not in desk.current.unfinished:
+        report = await desk.exchange.find(order.symbol, order.id, order.purpose)
+        if report.status in RESTING:
+            await cancel(desk, row)
+    return True
 
 
 async def _settle_vanished(engine: Engine, symbol: str, open_orders: Sequence[OrderReport]) -> None:

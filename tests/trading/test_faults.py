@@ -13,7 +13,7 @@ from tests.trading.rig import Rig, trading_rig, walk
 from tests.trading.truth import check_truth
 
 USDM, SPOT = {"BTC/USDT:USDT": walk(1, 560, 60_000.0, tick=0.1)}, {"BTC/USDT": walk(1, 560, 60_000.0, tick=0.01)}
-BUSY = {"volume_factor": 0, "oversold": 50, "overbought": 51, "warm_up": 60, "stop_loss": 0.004, "take_profit": 0.005}
+BUSY = {"volume_factor": 0, "oversold": 50, "overbought": 51, "warm_up": 60, "stop_loss": 0.008, "take_profit": 0.01}
 POSTS = {"usdm": ["POST /fapi/v1/order", "POST /fapi/v1/algoOrder"], "spot": ["POST /api/v3/order", "POST /api/v3/orderList/oco"]}
 OTHERS = {
     "usdm": ["GET /fapi/v1/order", "GET /fapi/v1/algoOrder", "GET /fapi/v1/userTrades", "DELETE /fapi/v1/algoOrder",
