@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from ctp.core.orders import ENTRY, FILLED
+from ctp.core.orders import ENTRY, FILLED, REJECTED
 from ctp.core.steps import price_of, size_of
-from ctp.core.types import EXIT_REASONS, LONG, STOP_LOSS, TAKE_PROFIT, TRAILING_STOP, Market
+from ctp.core.types import EXIT_REASONS, LIQUIDATION, LONG, STOP_LOSS, TAKE_PROFIT, TRAILING_STOP, Market
 from ctp.notifiers.kinds import Kind
 from ctp.notifiers.outbox import tell_account
 from ctp.trading import rows
@@ -69,10 +69,24 @@ def after_facts(
     numbers = {symbol: number for number, symbol in enumerate(current.symbols)}
     for order_id in order_ids:
         order = rows.read_order(connection, order_id)
-        if order is None or order.status != FILLED:
+        if order is None:
             continue
-        done = {"symbol": order.symbol, "side": order.side, "size": str(order.filled), "reason": order.reason}
-        tell(connection, account, TRADE_EXECUTED, done | {"order": order.id}, f"filled:{order.id}", now_ms)
+        if order.status == REJECTED and order.purpose == ENTRY:
+            about = {"symbol": order.symbol, "error": order.error or ""}
+            tell_trouble(connection, account, "order_rejected", f"rejected:{order.id}", now_ms, urgent=False, **about)
+        if order.status != FILLED:
+            continue
+        price, fee, fee_asset = rows.mean_fill(connection, order.id)
+        done = {
+            "symbol": order.symbol,
+            "side": order.side,
+            "size": str(order.filled),
+            "price": float(price),
+            "fee": float(fee),
+            "fee_asset": fee_asset,
+            "reason": order.reason,
+        }
+        tell(connection, account, TRADE_EXECUTED, done, f"filled:{order.id}", now_ms)
         number = numbers.get(order.symbol)
         if order.purpose != ENTRY or number is None or current.entry_orders.get(order.symbol) != order.id:
             continue
@@ -118,3 +132,5 @@ def tell_closed(
     }
     kind = _CLOSED_BY.get(trade.reason, POSITION_CLOSED)
     tell(connection, account, kind, facts, f"closed:{one.entry_order_id}", now_ms)
+    if trade.reason == LIQUIDATION:
+        tell_trouble(connection, account, "liquidated", f"liquidated:{one.entry_order_id}", now_ms, symbol=one.symbol)

@@ -156,6 +156,17 @@ def filled_sizes(connection: sa.Connection, order_ids: Sequence[str]) -> dict[st
     return sizes
 
 
+def mean_fill(connection: sa.Connection, order_id: str) -> tuple[Decimal, Decimal, str]:
+    """Return an order's mean price, the sum of its fees, and the coin they were taken in."""
+    columns = (ledger.c.price, ledger.c.size, ledger.c.amount, ledger.c.asset)
+    fills = connection.execute(sa.select(*columns).where(ledger.c.order_id == order_id, ledger.c.kind == FILL)).all()
+    size = sum((fill.size for fill in fills), Decimal(0))
+    if not size:
+        return Decimal(0), Decimal(0), ""
+    worth = sum((fill.price * fill.size for fill in fills), Decimal(0))
+    return worth / size, sum((fill.amount for fill in fills), Decimal(0)), fills[0].asset
+
+
 def orders_behind(
     connection: sa.Connection, facts: Sequence[Fact], memory: Memory
 ) -> tuple[dict[str, EntryPlan], dict[str, str]]:

@@ -20,7 +20,8 @@ COLUMNS = (
     "symbol", "side", "entry_time", "entry_price", "exit_time", "exit_price", "size", "leverage", "margin",
     "stop_price", "take_price", "fee", "funding", "pnl", "r_multiple", "exit_reason",
 )  # fmt: skip
-CANDLES = 300
+CANDLES = {"perpetual, both directions, trailing": 300, "spot, stop and take as a pair": 300}
+FEWER_CANDLES = 120
 PERPETUALS = {"BTC/USDT:USDT": (60_000.0, 0.1), "ETH/USDT:USDT": (3_000.0, 0.01)}
 SPOT = {"BTC/USDT": (60_000.0, 0.01), "ETH/USDT": (3_000.0, 0.01)}
 WARM_UP = {"period": 7, "warm_up": 60, "volume_factor": 0.8}
@@ -53,7 +54,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_bot_equals_the_backtest_to_the_bit(name: str, tmp_path: Path) -> None:
     symbols, strategy, risk = CASES[name]
-    asyncio.run(_compare(tmp_path, symbols, strategy, risk))
+    asyncio.run(_compare(tmp_path, symbols, strategy, risk, CANDLES.get(name, FEWER_CANDLES)))
 
 
 def _columns(symbols: dict[str, tuple[float, float]], candles: int) -> dict[str, dict[str, Any]]:
@@ -70,9 +71,11 @@ def _columns(symbols: dict[str, tuple[float, float]], candles: int) -> dict[str,
     return made
 
 
-async def _compare(folder: Path, symbols: dict[str, Any], strategy: dict[str, Any], risk: dict[str, Any]) -> None:
+async def _compare(
+    folder: Path, symbols: dict[str, Any], strategy: dict[str, Any], risk: dict[str, Any], count: int
+) -> None:
     history = 100
-    columns = _columns(symbols, history + CANDLES + 2)
+    columns = _columns(symbols, history + count + 2)
     exchange = "binanceusdm" if ":" in next(iter(symbols)) else "binance"
     async with trading_rig(folder, columns, history=history) as rig:
         account = rig.add_account(
@@ -80,7 +83,7 @@ async def _compare(folder: Path, symbols: dict[str, Any], strategy: dict[str, An
         )
         await rig.start_bot()
         assert await rig.command(account, "start") == "done"
-        await rig.advance([account], CANDLES)
+        await rig.advance([account], count)
         await rig.stop_bot()
         _check(rig, account, columns)
 
@@ -110,7 +113,7 @@ def _check(rig: Rig, account: int, columns: dict[str, dict[str, Any]]) -> None:
     for ours, theirs in zip(sorted(found, key=order), sorted(expected, key=order), strict=False):
         assert ours == theirs
     assert len(found) == len(expected)
-    assert len(expected) >= 10
+    assert len(expected) >= 5
     samples = rig.rows(equity_samples, equity_samples.c.account_id == account, order=equity_samples.c.time)
     curve = result.equity
     assert [row.time for row in samples] == [int(time.timestamp() * 1000) for time in curve.index]
