@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ctp.accounts.visible import Visible
+from ctp.accounts.visible import AccountState, Visible
 from ctp.errors import NotFound
-from ctp.i18n import text
+from ctp.i18n import has_text, text
 from ctp.trading.why import why
 from ctp.web.people import Visitor
 from ctp.web.readings import Reading, read_account
@@ -48,7 +48,7 @@ def account_view(reading: Reading, visitor: Visitor, is_generated: bool) -> dict
         "owner": None if account.relation == "owner" else account.owner,
         "status": reading.status,
         "status_word": text(f"status.{reading.status}", language),
-        "status_reason": state.status_reason if state else "",
+        "status_reason": _status_reason(state, language),
         "capital": None if capital is None else float(capital),
         "equity": equity,
         "balance": state.balance if state else None,
@@ -61,6 +61,14 @@ def account_view(reading: Reading, visitor: Visitor, is_generated: bool) -> dict
         "open_positions": len(reading.positions),
         "may_command": visitor.may_command(account.relation),
     }
+
+
+def _status_reason(state: AccountState | None, language: str) -> str:
+    """Return why an account does not run; a command's name is told in words, as is nothing while it runs."""
+    if state is None or state.status == "running":
+        return ""
+    key = f"command.{state.status_reason}"
+    return text(key, language) if has_text(key) else state.status_reason
 
 
 def position_views(visible: Visible, reading: Reading, language: str) -> list[dict[str, Any]]:
