@@ -13,6 +13,7 @@ from ctp.cli.backtest import backtest
 from ctp.cli.doctor import doctor
 from ctp.cli.simulator import simulator
 from ctp.cli.status import status
+from ctp.cli.why import why
 from ctp.errors import ConfigError, CtpError, DataDamaged, InputError, NotAllowed, NotFound
 
 # What was given cannot be used, be it an argument, a file or the home: mend it first. Trying again cannot help.
@@ -55,6 +56,7 @@ app.command(epilog="Example: ctp stop --account rsi --close")(control.stop)
 app.command("close-all", epilog="Example: ctp close-all --account minsu/rsi --wait 30")(control.close_all)
 app.command(epilog="Example: ctp unlock --account rsi")(control.unlock)
 app.command(epilog="Example: ctp status --json")(status)
+app.command(epilog="Example: ctp why --account minsu/rsi --symbol BTC/USDT:USDT --last 5")(why)
 app.add_typer(data.app, name="data")
 app.command(
     epilog="Example: ctp backtest --exchange binance --symbol BTC/USDT --timeframe 1h --set strategy.stop_loss=0.1 --json"

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
+from ctp.cli import app
 from ctp.cli.app import exit_code
 from ctp.errors import ConfigError, CtpError, DataDamaged, InputError, NotAllowed, NotFound, StorageUnavailable
 
@@ -43,3 +48,36 @@ def test_help_does_not_load_the_heavy_libraries() -> None:
     code = f"import sys, ctp.cli; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_status_does_not_load_the_heavy_libraries(home: Path) -> None:
+    """What a person types most often must not wait for research, trading or the exchange library."""
+    code = (
+        "import sys, ctp.cli\n"
+        "for words in (['db', 'upgrade'], ['status']):\n"
+        "    ctp.cli.app(words, standalone_mode=False)\n"
+        "print([name for name in ('pandas', 'numba', 'ccxt', 'vectorbt', 'pyarrow') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    """A person learns a command from its help alone."""
+    checked = 0
+    for path, command in leaves(typer.main.get_command(app)):
+        assert command.help, path
+        assert (command.epilog or "").startswith("Example: ctp " if "echo" not in (command.epilog or "") else "Example:"), path
+        if "--json" not in {option for parameter in command.params for option in parameter.opts}:
+            pytest.fail(f"{path} has no --json")
+        checked += 1
+    assert checked > 20
+
+
+def leaves(command: Any, path: str = "ctp") -> Iterator[tuple[str, Any]]:
+    """Yield every command that does something, with its words."""
+    if not hasattr(command, "commands"):
+        yield path, command
+        return
+    for name, inner in command.commands.items():
+        yield from leaves(inner, f"{path} {name}")
