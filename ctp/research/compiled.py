@@ -9,6 +9,7 @@ because numba's own cache does not notice an edit in a callee's file.
 from __future__ import annotations
 
 import hashlib
+import sys
 import types
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -52,6 +53,8 @@ def compile_kernel(function: Callable[..., Any], strategy: Strategy) -> Any:
     """
     folder = home_folder() / "cache" / "numba" / source_hash()[:16]
     folder.mkdir(parents=True, exist_ok=True)
+    if not any(folder.rglob("*.nbc")) and (sys.stderr.isatty() or "ipykernel" in sys.modules):
+        print("Compiling the trading definition: 10 to 30 seconds, once after each change ...", file=sys.stderr)
     numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
     replaced: dict[Any, Any] = {
         strategy_step: strategy.step,

@@ -101,7 +101,7 @@ class BacktestResult:
             },
             dropped_entries=int(record.totals[DROPPED]),
             columns=columns,
-            notes=tuple(notes),
+            notes=(*notes, *_lock_note(risk, record.time[:decisions], record.equity[:decisions])),
         )
 
     @property
@@ -216,6 +216,17 @@ class BacktestResult:
         from ctp.research.portfolio import to_vectorbt
 
         return to_vectorbt(self)
+
+
+def _lock_note(risk: DynamicRiskManager, time: np.ndarray, equity: np.ndarray) -> list[str]:
+    """Say when the drawdown lock ended all entries: everything after it is silence, not skill."""
+    if risk.max_drawdown >= 1.0 or not len(equity):
+        return []
+    locked = np.flatnonzero(equity <= (1.0 - risk.max_drawdown) * np.maximum.accumulate(equity))
+    if not len(locked):
+        return []
+    when = iso_time(int(time[locked[0]]))
+    return [f"the drawdown lock ({risk.max_drawdown:.0%}) stopped entries from {when} on; in a backtest nobody lifts it"]
 
 
 def _closed(symbol: str, market: Market, row: np.ndarray) -> dict[str, Any]:

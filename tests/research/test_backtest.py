@@ -80,6 +80,14 @@ def test_vectorbt_reaches_the_same_equity_from_the_finished_orders() -> None:
     assert portfolio.trades.count() == len(result.trade_records)
 
 
+def test_the_result_says_when_the_drawdown_lock_ended_entries(candles: Candles) -> None:
+    locked = ctp.backtest(risk=DynamicRiskManager(max_drawdown=0.01), candles=candles)
+    assert any("drawdown lock" in note for note in locked.notes)
+    assert max(trade["entry_time"] for trade in locked.trade_records) < int(candles.time[-1]) // 2 + int(candles.time[0]) // 2
+    free = ctp.backtest(risk=DynamicRiskManager(max_drawdown=1), candles=candles)
+    assert not any("drawdown lock" in note for note in free.notes)
+
+
 @pytest.mark.parametrize(
     ("field", "call"),
     [
