@@ -1,7 +1,8 @@
 """A seeded gateway with a stand-in for the bot, as a process of its own: `python -m tests.browser.server HOME`.
 
 Prints one line of JSON with its port. The stand-in beats, moves the newest candle, and acknowledges commands slowly enough
-to be watched. It is dead while HOME/bot-is-dead exists.
+to be watched. Close all always fails with it. It is dead while
+HOME/bot-is-dead exists.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ def act(world: World, chance: random.Random) -> None:
             if row.acknowledged_at is None and now - row.asked_at >= ACKNOWLEDGE_MS:
                 connection.execute(this.values(acknowledged_at=now))
             elif row.acknowledged_at is not None and now - row.asked_at >= DONE_MS:
-                connection.execute(this.values(done_at=now, result="done"))
+                has_failed = row.kind == "close_all"
+                connection.execute(this.values(done_at=now, result="no market data" if has_failed else "done"))
+                if has_failed:
+                    continue
                 account = sa.update(tables.account_states).where(state.account_id == row.account_id)
                 connection.execute(account.values(status=STATUS_AFTER.get(row.kind, "running")))
                 if row.kind in ("stop_close", "close_all"):

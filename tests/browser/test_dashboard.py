@@ -175,6 +175,20 @@ def test_buttons_are_confirmed_and_followed_until_the_bot_is_done(pages: Pages) 
     visit.leave()
 
 
+def test_a_command_that_failed_is_not_shown_as_done(pages: Pages) -> None:
+    """Flat is claimed only when it is true; otherwise the reason stands there."""
+    visit = Visit(pages, "alice")
+    visit.log_in()
+    page = visit.open_desk()
+    page.click("[data-kind=close_all]")
+    page.click("dialog button[value=yes]")
+    step = page.locator(".steps [data-command=close_all]")
+    expect(step.locator(".is-failed")).to_contain_text("failed", timeout=10_000)
+    expect(step).to_contain_text("It did not work: no market data")
+    expect(step).not_to_contain_text("flat")
+    visit.leave()
+
+
 def test_symbols_and_accounts_are_switched_without_a_new_page(pages: Pages) -> None:
     """The picker shows another account, with its own symbols and its LIVE badge."""
     visit = Visit(pages, "alice")

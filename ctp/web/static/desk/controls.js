@@ -32,11 +32,16 @@ function commandItem(command) {
   const last = ["stop_close", "close_all"].includes(command.kind) ? "step.flat" : "step.done";
   const stages = [["step.asked", command.asked_at], ["step.acknowledged", command.acknowledged_at], [last, command.done_at]];
   const waiting = stages.findIndex(([, at]) => !at);
+  const step = ([name, at], index) => {
+    const hasFailed = index === 2 && command.problem !== null;
+    const look = hasFailed ? "is-failed" : at ? "is-done" : index === waiting ? "is-waiting" : "";
+    const mark = hasFailed ? "✕ " : at ? "✓ " : "";
+    return element("span", { className: look, title: at ? format.fullTime(at) : null }, mark, word(hasFailed ? "step.failed" : name), look === "is-waiting" ? " …" : "");
+  };
   return element("li", { "data-command": command.kind },
     element("div", {}, element("b", {}, command.kind_word), " ", element("span", { className: "soft small" }, `${format.clock(command.asked_at)} · ${command.asked_by}`)),
-    element("div", { className: "path" }, ...stages.map(([name, at], index) => element("span",
-      { className: at ? "is-done" : index === waiting ? "is-waiting" : "", title: at ? format.fullTime(at) : null }, at ? "✓ " : "", word(name), !at && index === waiting ? " …" : ""))),
-    command.result_word ? element("p", { className: "soft small" }, command.result_word) : null);
+    element("div", { className: "path" }, ...stages.map(step)),
+    command.problem === null ? null : element("p", { className: "message small", role: "alert" }, command.problem));
 }
 
 // The control panel. `send(kind, requestKey)` hands the command on; `show` follows the account and its last commands.
