@@ -103,7 +103,7 @@ def prepare_home(settings: Settings, control: ControlClient, timeframe: str, now
             for account in ACCOUNTS:
                 symbols = symbols_of(account, traded)
                 if symbols:
-                    _open(connection, settings, control, account, owners[account.owner], symbols, timeframe, now_ms)
+                    open_account(connection, settings, control, account, owners[account.owner], symbols, timeframe, now_ms)
         return people
     finally:
         database.close()
@@ -116,7 +116,7 @@ def symbols_of(account: DemoAccount, traded: Sequence[str] | Any) -> tuple[str, 
     return tuple(symbol for symbol in wanted if symbol in traded)
 
 
-def _open(
+def open_account(
     connection: sa.Connection,
     settings: Settings,
     control: ControlClient,
