@@ -82,7 +82,13 @@ def claim_home(home: Path, market: dict[str, Any], *, reset: bool) -> None:
     marker.write_text(json.dumps(market))
 
 
-def prepare_home(settings: Settings, control: ControlClient, timeframe: str, now_ms: int) -> list[DemoUser]:
+def prepare_home(
+    settings: Settings,
+    control: ControlClient,
+    timeframe: str,
+    now_ms: int,
+    accounts: Sequence[DemoAccount] = ACCOUNTS,
+) -> list[DemoUser]:
     """Make the database, the people and their accounts, and ask for each account's start."""
     database = Database(settings.database_url)
     try:
@@ -100,7 +106,7 @@ def prepare_home(settings: Settings, control: ControlClient, timeframe: str, now
                 ).id
                 for person in people
             }
-            for account in ACCOUNTS:
+            for account in accounts:
                 symbols = symbols_of(account, traded)
                 if symbols:
                     open_account(connection, settings, control, account, owners[account.owner], symbols, timeframe, now_ms)
