@@ -86,6 +86,9 @@ class BinanceMarket:
     async def candles(self, symbol: str, timeframe: str, since: int | None, limit: int) -> Sequence[CandleUpdate]:
         """Return history oldest first, the open candle included."""
         call = self.api.fapiPublicGetKlines if self.is_perpetual else self.api.publicGetKlines
+        # The time comes first: asked afterwards, a candle that closed in between would pass for closed with the
+        # numbers it had while it was open.
+        now = await self.market_time(symbol)
         rows: list[Any] = []
         while len(rows) < limit:
             request: dict[str, Any] = {"symbol": self.api.markets[symbol]["id"], "interval": timeframe}
@@ -101,17 +104,9 @@ class BinanceMarket:
             since = shapes.open_time("klines", page[-1]) + 1
         if not rows:
             return []
-        newest = await self._open_time(symbol, timeframe, rows)
-        return [shapes.kline_update(symbol, timeframe, row, newest) for row in rows]
-
-    async def _open_time(self, symbol: str, timeframe: str, rows: list[Any]) -> int:
-        """Return the open time of the candle that is open now: rows before it are closed.
-
-        Market time alone decides; a page that ends earlier holds closed candles only.
-        """
-        now = await self.market_time(symbol)
         length = int(self.api.parse_timeframe(timeframe)) * 1000
-        return max(shapes.open_time("klines", rows[0]), now // length * length)
+        newest = max(shapes.open_time("klines", rows[0]), now // length * length)
+        return [shapes.kline_update(symbol, timeframe, row, newest) for row in rows]
 
     async def market_time(self, symbol: str) -> int:
         """Return the exchange's market time: that of its newest statistics of a symbol."""

@@ -22,7 +22,7 @@ from ctp.errors import ExchangeBusy, ExchangeDown, ExchangeError, KeyRefused, No
 from ctp.trading import rows, sync
 from ctp.trading.decision import Conditions, PlannedOrder, Rules, candles_needed, decide_close, warm
 from ctp.trading.desk import Desk
-from ctp.trading.exchange import PublicMarket
+from ctp.trading.exchange import CandleUpdate, PublicMarket
 from ctp.trading.fold import Memory, fold
 from ctp.trading.memory_text import forget_indicators, read_memory
 from ctp.trading.parameters import read_parameters
@@ -238,10 +238,13 @@ class Engine:
         symbols, timeframe = self.desk.account.symbols, self.desk.account.timeframe
         found = await asyncio.gather(*(self.public.candles(one, timeframe, since, MOST_MISSED) for one in symbols))
         by_time: dict[int, dict[str, Candle]] = {}
-        for updates in found:
-            for update in updates:
-                if update.is_closed and update.candle.time >= since:
-                    by_time.setdefault(update.candle.time, {})[update.symbol] = update.candle
+        _gather(by_time, found, since)
+        # A candle may have closed between two answers: whoever was asked too early is asked again, or its symbol
+        # would be decided on as if the market had none.
+        newest = max(by_time, default=since)
+        early = [one for one in symbols if one not in by_time.get(newest, {})] if by_time else []
+        again = await asyncio.gather(*(self.public.candles(one, timeframe, since, MOST_MISSED) for one in early))
+        _gather(by_time, again, since, until=newest)
         return by_time
 
     async def close(self, time: int, candles: Mapping[str, Candle], market_now: int) -> None:
@@ -363,3 +366,12 @@ class Engine:
         self.prepared[row.symbol] = leverage
         return True
 
+
+def _gather(
+    by_time: dict[int, dict[str, Candle]], found: Sequence[Sequence[CandleUpdate]], since: int, until: int | None = None
+) -> None:
+    """Add closed candles that opened in [since, until] by open time and symbol."""
+    for updates in found:
+        for update in updates:
+            if update.is_closed and since <= update.candle.time and (until is None or update.candle.time <= until):
+                by_time.setdefault(update.candle.time, {})[update.symbol] = update.candle

@@ -9,12 +9,14 @@ import socket
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 import pytest
+
+from tests.journeys.processes import eventually, free_port, processes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("bot", "backup", "web")
@@ -47,35 +49,6 @@ class Pm2(NamedTuple):
         """Return the time of each process's last sign of life."""
         with sqlite3.connect(self.home / "ctp.db", timeout=10) as database:
             return dict(database.execute("SELECT process, at FROM heartbeats").fetchall())
-
-
-def eventually[T](question: Callable[[], T | None], what: str, timeout_s: float = 60) -> T:
-    """Ask again until the answer is something; fail naming what did not happen."""
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if answer := question():
-            return answer
-        time.sleep(0.2)
-    pytest.fail(f"{what} did not happen within {timeout_s:g} s")
-
-
-def free_port() -> int:
-    """Return a loopback port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def processes_of(home: Path) -> list[psutil.Process]:
-    """Return every process, of whatever ancestry, that runs in this home."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("CTP_HOME") == str(home) and process.pid != os.getpid():
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 @pytest.fixture
