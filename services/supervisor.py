@@ -35,8 +35,9 @@ class Program(NamedTuple):
 class Supervisor:
     """Starts programs, watches them, stops them."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest_delay_s: float = LONGEST_DELAY_S) -> None:
         """Start with no child."""
+        self._longest_delay_s = longest_delay_s
         self.processes: dict[str, asyncio.subprocess.Process] = {}
         self.restarts: dict[str, int] = {}
         self._tie = Tie()
@@ -58,7 +59,7 @@ class Supervisor:
             self.restarts[program.name] = self.restarts.get(program.name, 0) + 1
             print(f"{program.name} ended ({code}); starting it again in {delay:g} s", file=sys.stderr)
             await asyncio.sleep(delay)
-            delay = min(delay * 2, LONGEST_DELAY_S)
+            delay = min(delay * 2, self._longest_delay_s)
 
     async def _run_once(self, program: Program) -> int:
         """Start the program and return its exit code."""

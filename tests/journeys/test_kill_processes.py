@@ -99,7 +99,7 @@ async def _journey(home: Path, fills: str, seconds: int, fewest: int) -> None:
 @asynccontextmanager
 async def _stage(home: Path, fills: str, seed: int) -> AsyncIterator[Stage]:
     """Start exchange, people, accounts and services, as the demo does, and stop them all at the end."""
-    supervisor, port = Supervisor(), free_port()
+    supervisor, port = Supervisor(longest_delay_s=0.4), free_port()  # a bot that waits cannot be caught at work
     watching: list[asyncio.Task[None]] = []
     watch = lambda program: watching.append(asyncio.create_task(supervisor.watch(program)))  # noqa: E731
     try:
