@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import sys
@@ -112,21 +113,27 @@ def add_key(
     as_json: Json = False,
 ) -> None:
     """Keep an account's exchange key encrypted; only the bot opens it. A key that may withdraw is refused."""
-    from ctp.accounts.vault import ExchangeKey, KeyPermissions, Vault
+    from ctp.accounts.vault import ExchangeKey, Vault
     from ctp.accounts.visible import Visible
+    from ctp.trading.key_rights import read_key_rights
 
     if not stdin:
         raise InputError("--stdin", False, "is the only way in: a key typed as an argument would stay in the shell's history")
     given = _key_document(sys.stdin.read())
+    key = ExchangeKey(given["apiKey"], given["secret"], given.get("passphrase", ""))
     settings = load_settings()
-    with opened_database() as database, database.transaction() as connection:
-        found = Visible(connection, shell_owner()).find_account(account)
-        key = ExchangeKey(given["apiKey"], given["secret"], given.get("passphrase", ""))
-        Vault(settings.keys).store(connection, shell_owner(), found.id, key, KeyPermissions(), now_ms())
+    with opened_database() as database:
+        with database.reading() as connection:
+            found = Visible(connection, shell_owner()).find_account(account)
+        rights = asyncio.run(read_key_rights(settings, found.exchange, found.mode, key))
+        with database.transaction() as connection:
+            Vault(settings.keys).store(connection, shell_owner(), found.id, key, rights, now_ms())
     if as_json:
-        print_json({"account": found.name, "stored": True})
-    else:
-        typer.echo(f"The key of {found.owner}/{found.name} is stored encrypted. The bot checks its rights before it trades.")
+        print_json({"account": found.name, "stored": True, "may_withdraw": rights.may_withdraw})
+        return
+    typer.echo(f"The key of {found.owner}/{found.name} is stored encrypted.")
+    if rights.may_withdraw is None:
+        typer.echo(f"{found.exchange} could not be asked what it may do; the bot asks before it trades.", err=True)
 
 
 def paper_control(settings: Settings, exchange: str) -> ControlClient:

@@ -115,3 +115,28 @@ def test_a_key_that_is_no_key_is_refused_without_repeating_it(home: Path) -> Non
     done = ctp("key", "add", "--account", "rsi", "--stdin", stdin='{"apiKey": "s3cr3t"}')
     assert done.returncode == 2
     assert "s3cr3t" not in done.stderr
+
+
+def key_of(home: Path, key: str, *, can_withdraw: bool, secret: str = "s" * 40) -> subprocess.CompletedProcess[str]:
+    """Open an account at the simulated exchange and enter its key here."""
+    endpoint = load_settings().paper
+    assert endpoint.control_token_file is not None
+    control = ControlClient(endpoint.control_url, endpoint.control_token_file)
+    control.add_account(key, "s" * 40, can_withdraw=can_withdraw)
+    return ctp("key", "add", "--account", "rsi", "--stdin", "--json", stdin=json.dumps({"apiKey": key, "secret": secret}))
+
+
+def test_a_key_that_may_withdraw_is_refused_by_a_safety_rule(home: Path) -> None:
+    """The exchange is asked before anything is kept: exit code 3."""
+    done = key_of(home, "withdrawing-key-0001", can_withdraw=True)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "withdraw" in done.stderr
+    kept = key_of(home, "trading-key-00000001", can_withdraw=False)
+    assert json.loads(kept.stdout) == {"account": "rsi", "stored": True, "may_withdraw": False}
+
+
+def test_a_key_the_exchange_does_not_accept_is_not_kept(home: Path) -> None:
+    """A typing error in the secret shows at once, not at the first order."""
+    done = key_of(home, "mistyped-key-0000001", can_withdraw=False, secret="x" * 40)
+    assert done.returncode == 1
+    assert "x" * 40 not in done.stderr
