@@ -72,7 +72,7 @@ def _ask(account: str, kind: str, wait_s: float, as_json: bool) -> None:
     if as_json:
         print_json(command)
     elif command.done_at is not None:
-        typer.echo(f"{found.owner}/{found.name}: done. {command.result or ''}".rstrip())
+        typer.echo(f"{found.owner}/{found.name}: {command.result or 'done'}.")
     elif command.acknowledged_at is not None:
         typer.echo(f"{found.owner}/{found.name}: acknowledged: {SENTENCES[kind]}.")
     else:

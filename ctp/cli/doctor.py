@@ -12,6 +12,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import typer
@@ -133,12 +134,18 @@ def _keys(settings: Settings) -> Iterator[Finding]:
     if not folder.is_dir():
         yield Finding("keys", "warning", "none yet", "ctp init")
         return
-    open_files = [path for path in (folder, *folder.iterdir()) if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    secret = [path for path in (folder, *folder.iterdir()) if not _is_public_key(path)]
+    open_files = [path for path in secret if stat.S_IMODE(path.stat().st_mode) & 0o077]
     if open_files:
         names = " ".join(str(path) for path in open_files)
         yield Finding("keys", "wrong", f"{len(open_files)} can be read by others", f"chmod go-rwx {names}")
     else:
         yield Finding("keys", "ok", f"{sum(1 for _ in folder.iterdir())} files, readable by their owner alone")
+
+
+def _is_public_key(path: Path) -> bool:
+    """Tell whether a file is the public half of a key, which everybody may read."""
+    return path.suffix == ".pem" and path.read_bytes().startswith(b"-----BEGIN PUBLIC KEY")
 
 
 def _port(settings: Settings) -> Iterator[Finding]:

@@ -42,6 +42,7 @@ def test_a_key_others_can_read_is_wrong(home: Path) -> None:
     key = home / "keys/fernet.keys"
     key.write_text("x")
     key.chmod(0o644)
+    (home / "keys/checking.pem").write_text("-----BEGIN PUBLIC KEY-----\n")  # everybody may read that
     finding = next(f for f in examine(load_settings()) if f.subject == "keys")
     assert finding.verdict == "wrong"
     assert finding.remedy == f"chmod go-rwx {key}"
