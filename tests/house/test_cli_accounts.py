@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,21 +33,21 @@ def document(*words: str, stdin: str = "") -> Any:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return a home with an administrator, a trader, and a simulated exchange that runs."""
     folder = tmp_path_factory.mktemp("home")
-    os.environ["CTP_HOME"] = str(folder)
     simulator = None
-    try:
-        document("init", "--name", "boss", "--language", "en", "--password-stdin", stdin=f"{PASSWORD}\n")
-        document("user", "add", "minsu", "--role", "trader", "--password-stdin", stdin=f"{PASSWORD}\n")
-        command = [sys.executable, "-m", "ctp", "simulator", "--port", "0", "--control-port", "0", "--speed", "0", "--json"]
-        simulator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert simulator.stdout is not None
-        assert json.loads(simulator.stdout.readline())["port"] > 0
-        yield folder
-    finally:
-        del os.environ["CTP_HOME"]
-        if simulator is not None:
-            simulator.terminate()
-            simulator.wait(timeout=20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CTP_HOME", str(folder))
+        try:
+            document("init", "--name", "boss", "--language", "en", "--password-stdin", stdin=f"{PASSWORD}\n")
+            document("user", "add", "minsu", "--role", "trader", "--password-stdin", stdin=f"{PASSWORD}\n")
+            command = [sys.executable, "-m", "ctp", "simulator", "--port", "0", "--control-port", "0", "--speed", "0", "--json"]
+            simulator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            assert simulator.stdout is not None
+            assert json.loads(simulator.stdout.readline())["port"] > 0
+            yield folder
+        finally:
+            if simulator is not None:
+                simulator.terminate()
+                simulator.wait(timeout=20)
 
 
 ADD = ("account", "add", "rsi", "--user", "minsu", "--exchange", "binanceusdm", "--mode", "paper", "--timeframe", "1m")
