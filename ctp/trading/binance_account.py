@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Sequence
 from decimal import Decimal
 from typing import Any
 
-import ccxt
-
 from ctp.clock import Clock
 from ctp.core.orders import PROTECTIVE
 from ctp.core.types import Market
@@ -25,6 +23,7 @@ from ctp.errors import (
 )
 from ctp.trading import binance_shapes as shapes
 from ctp.trading.ccxt_errors import GARBAGE, asking_failed, sending_failed
+from ctp.trading.ccxt_light import ccxt
 from ctp.trading.exchange import BUY, FillReport, FundingReport, OrderReport, OrderRequest
 from ctp.trading.market_rules import binance_market
 
@@ -145,11 +144,14 @@ class BinanceAccount:
     async def cancel(self, symbol: str, order_id: str, purpose: str) -> None:
         """Cancel an order; on spot the other half of its list goes with it."""
         if self.is_perpetual and purpose in PROTECTIVE:
-            await self._ask(self.api.fapiPrivateDeleteAlgoOrder({"clientAlgoId": order_id}))
-            return
-        request = {"symbol": self._id(symbol), "origClientOrderId": order_id}
-        call = self.api.fapiPrivateDeleteOrder if self.is_perpetual else self.api.privateDeleteOrder
-        await self._ask(call(request))
+            reply = await self._ask(self.api.fapiPrivateDeleteAlgoOrder({"clientAlgoId": order_id}))
+        else:
+            request = {"symbol": self._id(symbol), "origClientOrderId": order_id}
+            call = self.api.fapiPrivateDeleteOrder if self.is_perpetual else self.api.privateDeleteOrder
+            reply = await self._ask(call(request))
+        if not shapes.confirms_cancel(reply, order_id):
+            # An order taken for cancelled that has filled would be closed a second time.
+            raise OrderUnknown(f"{order_id}: the reply does not confirm the cancellation: {str(reply)[:60]!r}")
 
     async def open_orders(self, symbol: str) -> Sequence[OrderReport]:
         """Return every order that rests on the symbol."""

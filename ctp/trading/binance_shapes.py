@@ -106,6 +106,20 @@ def algo_report(symbol: str, reply: Any) -> OrderReport:
     )
 
 
+def confirms_cancel(reply: Any, order_id: str) -> bool:
+    """Return whether a reply says that this order, or the list it belongs to, is cancelled."""
+    if not isinstance(reply, dict):
+        return False
+    if "clientAlgoId" in reply:
+        return str(reply["clientAlgoId"]) == order_id and str(reply.get("code")) == "200"
+    listed = reply.get("orderReports")
+    for row in [reply, *(listed if isinstance(listed, list) else [])]:
+        names = (row.get("origClientOrderId"), row.get("clientOrderId")) if isinstance(row, dict) else ()
+        if order_id in names and row.get("status") == "CANCELED":
+            return True
+    return False
+
+
 def actual_order_id(reply: Mapping[str, Any]) -> str:
     """Return the id of the order that a conditional order became, empty when it has not."""
     found = str(reply.get("actualOrderId") or "")

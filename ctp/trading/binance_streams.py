@@ -10,13 +10,12 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import ccxt
-
 from ctp.clock import Clock
 from ctp.errors import ExchangeDown
 from ctp.logs import logger
 from ctp.trading import binance_shapes as shapes
 from ctp.trading.ccxt_errors import GARBAGE, asking_failed, text_of
+from ctp.trading.ccxt_light import ccxt
 from ctp.trading.exchange import FUNDING_HINT, AccountEvent, CandleUpdate
 
 PAGE = 1000

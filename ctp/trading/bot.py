@@ -103,6 +103,7 @@ class Bot:
         self._candles: dict[tuple[str, str], LiveCandles] = {}
         self._followed: dict[tuple[str, str], frozenset[tuple[str, str]]] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._leads: dict[tuple[str, str], int] = {}  # of our clock over each venue's, milliseconds
         self._lag_ms = 0.0
         self._log = logger("ctp.trading.bot")
 
@@ -149,6 +150,7 @@ class Bot:
                 except ExchangeError as error:
                     self._log.warning("clock_unknown", exchange=venue.link.exchange, error=str(error))
                     continue
+                self._leads[venue.link.exchange, venue.link.mode] = lead
                 for worker in self._of(venue):
                     worker.engine.use_clock(lead, abs(lead) > MOST_CLOCK_DRIFT_MS)
             await self._clock.sleep(CLOCK_EVERY_S if self._workers else RETRY_S)
@@ -222,7 +224,10 @@ class Bot:
             is_leader=self._leadership.is_leader,
         )
         engine = Engine(desk, venue.market)
-        lead = await venue.market.clock_offset_ms()
+        place = (info.exchange, info.mode)
+        if place not in self._leads:
+            self._leads[place] = await venue.market.clock_offset_ms()
+        lead = self._leads[place]
         engine.use_clock(lead, abs(lead) > MOST_CLOCK_DRIFT_MS)
         worker = Worker(engine, AccountStream(api, self._clock, desk.hear).run())
         self._workers[info.id] = worker

@@ -14,8 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import ccxt
-
 from ctp.errors import (
     ExchangeBusy,
     ExchangeDown,
@@ -25,6 +23,7 @@ from ctp.errors import (
     OrderRejected,
     OrderUnknown,
 )
+from ctp.trading.ccxt_light import ccxt
 from ctp.trading.exchange import WOULD_TRIGGER
 
 _CODE = re.compile(r'"code"\s*:\s*"?(-?\d+)')
@@ -37,6 +36,7 @@ MISSING_CODES = frozenset({-2011, -2013, -2018})
 UNKNOWN_CODES = frozenset({-1000, -1001, -1006, -1007, -1008, -4116})
 BUSY_CODES = frozenset({-1003, -1015})
 TRIGGER_WORDS = ("would immediately trigger", "would trigger immediately", "relationship of the prices")
+REFUSED = (ccxt.InsufficientFunds, ccxt.InvalidOrder, ccxt.BadRequest, ccxt.OperationRejected, ccxt.BadSymbol)
 DEFAULT_SILENCE_S = 5.0
 LONGEST_TEXT = 200
 
@@ -94,8 +94,11 @@ def sending_failed(error: Exception, headers: Mapping[str, str] | None, now_ms: 
         return ExchangeBusy(text, silence_s(error, headers, now_ms))
     if any(words in text for words in TRIGGER_WORDS):
         return OrderRejected(text, WOULD_TRIGGER)
-    if code is None or code in UNKNOWN_CODES or code in MISSING_CODES:
+    if code in UNKNOWN_CODES or code in MISSING_CODES or isinstance(error, ccxt.DuplicateOrderId | ccxt.OrderNotFound):
         return OrderUnknown(text)
+    if code is None:
+        # ccxt drops the code where it knows the exchange's words; only its class is left.
+        return OrderRejected(text) if isinstance(error, REFUSED) else OrderUnknown(text)
     if isinstance(error, ccxt.NetworkError | ccxt.OperationFailed) and not isinstance(error, ccxt.InvalidNonce):
         return OrderUnknown(text)
     return OrderRejected(text, str(code))

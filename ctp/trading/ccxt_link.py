@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import aiohttp
-import ccxt.pro
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from ctp.config import PaperEndpoint, Settings
 from ctp.errors import ConfigError
+from ctp.trading.ccxt_light import ccxt
 
 TIMEOUT_MS = 10_000
 CONNECTIONS_PER_SESSION = 64

@@ -12,13 +12,13 @@ import asyncio
 from typing import Any, NamedTuple
 
 import aiohttp
-import ccxt
 
 from ctp.clock import Clock
 from ctp.config import Settings
 from ctp.trading.binance_account import BinanceAccount
 from ctp.trading.binance_streams import BinanceMarket
 from ctp.trading.ccxt_errors import GARBAGE, asking_failed
+from ctp.trading.ccxt_light import ccxt
 from ctp.trading.ccxt_link import Link, link_for, open_ccxt, open_session
 
 

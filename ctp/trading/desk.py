@@ -23,7 +23,7 @@ from ctp.logs import logger
 from ctp.trading import notices, rows
 from ctp.trading.decision import Rules
 from ctp.trading.exchange import AccountEvent, Exchange
-from ctp.trading.fold import Fact, Memory
+from ctp.trading.fold import Fact
 from ctp.trading.market_rules import exact_size
 from ctp.trading.rows import OrderNews, OrderRow
 from ctp.trading.store import RUNNING, STOPPED, AccountInfo, Store, View
@@ -53,7 +53,6 @@ class Desk:
     is_leader: Callable[[], bool] = lambda: True
     status: str = STOPPED
     rules: Rules | None = None
-    memory: Memory | None = None
     view: View | None = None
     last_fill_ids: dict[str, str] = dataclasses.field(default_factory=dict)
     is_exchange_down: bool = False
@@ -137,13 +136,8 @@ class Desk:
 
     async def plan(self, orders: Sequence[OrderRow]) -> None:
         """Write orders before they are sent."""
-        memory, rules = self.current.memory, self.terms
-
-        def work(connection: sa.Connection) -> View:
-            rows.insert_orders(connection, orders)
-            return self.store.view(connection, memory, rules)
-
-        self.view = await self.run(work)
+        await self.run(lambda c: rows.insert_orders(c, orders))
+        self.view = self.current.with_orders(orders)
         self.checkpoint("planned")
 
     async def tell_trouble(self, what: str, key: str, **facts: Any) -> None:

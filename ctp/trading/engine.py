@@ -75,7 +75,7 @@ class Engine:
             view = await desk.run(lambda c: desk.store.replace_memory(c, memory, rules, desk.clock.now_ms()))
         else:
             view = await desk.run(lambda c: desk.store.view(c, memory, rules))
-        desk.rules, desk.memory, desk.view = rules, memory, view
+        desk.rules, desk.view = rules, view
         desk.last_fill_ids = await desk.run(lambda c: rows.last_fill_ids(c, desk.account.id))
 
     async def _reload(self) -> None:
@@ -85,7 +85,6 @@ class Engine:
         rules = desk.terms
         memory = read_memory(row.core_state, start_trader(rules.strategy), row.decision_time, row.ledger_id)
         assert memory is not None
-        desk.memory = memory
         desk.view = await desk.run(lambda c: desk.store.view(c, memory, rules))
 
     async def begin(self) -> None:
@@ -109,7 +108,7 @@ class Engine:
         view = await desk.run(
             lambda c: desk.store.start(c, memory, rules, capital, market_time, desk.clock.now_ms())
         )
-        desk.rules, desk.memory, desk.view = rules, view.memory, view
+        desk.rules, desk.view = rules, view
         desk.log.info("account_started", capital=str(capital), first_times=dict(memory.first_times))
 
     async def _newest_closed(self, symbol: str) -> int:
@@ -216,6 +215,7 @@ class Engine:
         if isinstance(error, KeyRefused):
             self.desk.key_error = str(error)
         self.desk.is_exchange_down = True
+        self.desk.nudge()
         self.desk.log.warning("exchange_unavailable", error=str(error))
 
     # --- candles -------------------------------------------------------------------------------------------------
@@ -272,12 +272,14 @@ class Engine:
         decided = decide_close(rules, folded, candles, time, conditions)
         planned = [self._order_row(one, time) for one in decided.orders]
         now_ms = desk.clock.now_ms()
+        after = desk.store.after_decision(view, decided, planned, rules)
+        current = after.folded.memory
         try:
-            desk.view = await desk.run(lambda c: desk.store.commit_decision(c, decided, planned, rules, now_ms))
+            await desk.run(lambda c: desk.store.commit_decision(c, decided, planned, current, rules, now_ms))
         except BaseException:
             await asyncio.shield(self._reload())
             raise
-        desk.memory = decided.memory
+        desk.view = after
         desk.checkpoint("decided")
         sent = await asyncio.gather(*(self._carry_out(row) for row in planned), return_exceptions=True)
         await settle_down(desk, [symbol for symbol in desk.account.symbols if sync.needs_look(desk, symbol)])
@@ -289,23 +291,39 @@ class Engine:
         """Read fills and funding that belong before a decision; returns the symbols that could not be asked about."""
         desk = self.desk
         close_time = time + desk.account.timeframe_ms
-        unavailable = await self._read_only([one for one in desk.account.symbols if sync.needs_look(desk, one)])
-        if desk.exchange.is_perpetual and sync.crosses_hour(time, close_time) and self._held_position():
-            try:
-                await desk.record([], await sync.read_funding(desk, time))
-            except (*NOT_KNOWN, KeyRefused) as error:
-                self._note(error)
-                unavailable = frozenset(desk.account.symbols)
+        unavailable, is_funding_known = await asyncio.gather(
+            self._read_only([one for one in desk.account.symbols if sync.needs_look(desk, one)]),
+            self._read_funding(time, close_time),
+        )
+        if not is_funding_known:
+            unavailable = frozenset(desk.account.symbols)
         if desk.is_exchange_down or desk.key_error:
             unavailable = frozenset(desk.account.symbols)
         return unavailable
 
+    async def _read_funding(self, time: int, close_time: int) -> bool:
+        """Read and book funding paid since the candle opened, if there can be any; returns whether it is known now."""
+        desk = self.desk
+        if not desk.exchange.is_perpetual or not sync.crosses_hour(time, close_time) or not self._held_position():
+            return True
+        try:
+            await desk.record([], await sync.read_funding(desk, time))
+        except (*NOT_KNOWN, KeyRefused) as error:
+            self._note(error)
+            return False
+        return True
+
     async def _read_only(self, symbols: Sequence[str]) -> frozenset[str]:
         """Read and book what happened to symbols, without acting on it: the decision comes first."""
         desk = self.desk
-        told = await asyncio.gather(*(sync.read_symbol(desk, symbol) for symbol in symbols), return_exceptions=True)
+        try:
+            changed = await sync.changed_symbols(desk, symbols)
+        except ExchangeError as error:
+            self._note(error)
+            return frozenset(symbols)
+        told = await asyncio.gather(*(sync.read_symbol(desk, symbol) for symbol in changed), return_exceptions=True)
         unknown: set[str] = set()
-        for symbol, answer in zip(symbols, told, strict=True):
+        for symbol, answer in zip(changed, told, strict=True):
             if isinstance(answer, ExchangeError):
                 self._note(answer)
                 unknown.add(symbol)

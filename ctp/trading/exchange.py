@@ -116,7 +116,10 @@ class Exchange(Protocol):
         ...
 
     async def cancel(self, symbol: str, order_id: str, purpose: str) -> None:
-        """Cancel an order, and with it the other half of its pair; raises OrderMissing when there is none to cancel."""
+        """Cancel an order, and with it the other half of its pair.
+
+        Raises OrderMissing when there is none to cancel, OrderUnknown when the answer does not say that it is cancelled.
+        """
         ...
 
     async def open_orders(self, symbol: str) -> Sequence[OrderReport]:

@@ -18,18 +18,16 @@ from ctp.core.orders import (
     EXIT,
     FILLED,
     IN_FLIGHT,
-    NOT_SENT,
     OPEN,
     PARTIAL,
     REJECTED,
     STOP,
     TAKE,
-    Progress,
 )
 from ctp.core.reconcile import Corrections, Ours, Resting, Theirs, compare
 from ctp.core.types import LONG
 from ctp.errors import ExchangeBusy, ExchangeDown, KeyRefused
-from ctp.trading import sync
+from ctp.trading import rows, sync
 from ctp.trading.desk import Desk
 from ctp.trading.exchange import BUY, SELL, WOULD_TRIGGER
 from ctp.trading.execution import cancel, send, send_pair
@@ -83,7 +81,8 @@ async def _one_round(desk: Desk, symbol: str) -> bool:
     if any(row.status in IN_FLIGHT for row in desk.current.protective(symbol)):
         desk.nudge(symbol)  # nothing is placed or given up on the strength of an order that may not exist
         return False
-    due = await desk.run(lambda c: desk.store.due_exits(c, desk.current))
+    is_held = symbol in desk.current.folded.memory.entry_orders
+    due = await desk.run(lambda c: desk.store.due_exits(c, desk.current)) if is_held else {}
     if symbol in due:
         reason, candle_time = due[symbol]
         return await leave(desk, symbol, reason, candle_time)
@@ -209,10 +208,15 @@ async def carry_out(desk: Desk, row: OrderRow) -> bool:
     if row.reduce_only:
         if not desk.exchange.is_perpetual:
             await _cancel(desk, desk.current.protective(row.symbol))
+            if desk.current.protective(row.symbol):
+                # It may have sold the coins already. A second sale would take the owner's own: nothing caps it on spot.
+                await desk.record([rows.given_up(row, "what became of the stop is not known yet")], [])
+                desk.nudge(row.symbol)
+                return False
         left = exact_size(desk.market(row.symbol), abs(desk.current.lots(row.symbol)))
         if left == 0 or (left < row.size and not desk.exchange.is_perpetual):
             # Closed in the meantime, or on spot partly so: there is no reduce-only that would cap the sale.
-            await desk.record([OrderNews(row.id, Progress(NOT_SENT, left * 0), error="the position has changed")], [])
+            await desk.record([rows.given_up(row, "the position has changed")], [])
             desk.nudge(row.symbol)
             return True
     news = await send(desk, row)

@@ -3,7 +3,7 @@
 Invariants:
 1. A fill or funding row is written once, however often it is reported.
 2. A trade row is written once, with the order that opened it as its name.
-3. What is known about an order only grows (`ctp.core.orders.join`).
+3. What is known about an order only grows (`ctp.core.orders.join`); it is final only once its fills are booked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ctp.core.memory import dump, load
-from ctp.core.orders import ENTRY, FINAL, NOT_SENT, Progress, join
+from ctp.core.orders import ENTRY, FINAL, NOT_SENT, PARTIAL, Progress, join
 from ctp.core.steps import price_of, size_of
 from ctp.core.types import EXIT_REASONS, LONG, Market, Plan
 from ctp.storage.database import insert_or
@@ -98,12 +98,20 @@ def attempts_made(connection: sa.Connection, account_id: int, symbol: str, candl
 
 
 def apply_news(connection: sa.Connection, news: Iterable[OrderNews], now_ms: int) -> None:
-    """Join what was learnt into the orders' rows."""
-    for one in news:
+    """Join what was learnt into the orders' rows.
+
+    An order that has ended stays unfinished here (`partial`) until the ledger holds every fill its report counts: only
+    unfinished orders are looked at again, and a fill that is never looked for is a position nobody protects.
+    """
+    told = list(news)
+    booked = filled_sizes(connection, sorted({one.id for one in told}))
+    for one in told:
         row = read_order(connection, one.id)
         if row is None:
             continue
         known = join(Progress(row.status, row.filled), one.progress, row.size)
+        if known.status in FINAL and known.filled > booked.get(one.id, Decimal(0)):
+            known = Progress(PARTIAL, known.filled)
         values: dict[str, Any] = {"status": known.status, "filled": known.filled, "updated_at": now_ms}
         if one.exchange_id:
             values["exchange_id"] = one.exchange_id

@@ -18,11 +18,12 @@ from ctp.trading.rows import OrderRow, unfinished_orders
 
 def is_settled(connection: sa.Connection, account_id: int, candle_time: int) -> bool:
     """Return whether an account has decided on the candle that opened at `candle_time` and has nothing left to do."""
-    query = sa.select(account_states.c.decision_time, account_states.c.core_state)
-    state = connection.execute(query.where(account_states.c.account_id == account_id)).first()
-    if state is None or (state.decision_time or 0) < candle_time:
+    mine = account_states.c.account_id == account_id
+    decided = connection.execute(sa.select(account_states.c.decision_time).where(mine)).scalar()
+    if decided is None or decided < candle_time:
         return False
-    return is_quiet(json.loads(state.core_state).get("positions", []), list(unfinished_orders(connection, account_id).values()))
+    plain = json.loads(connection.execute(sa.select(account_states.c.core_state).where(mine)).scalar_one())
+    return is_quiet(plain.get("positions", []), list(unfinished_orders(connection, account_id).values()))
 
 
 def is_quiet(positions: list[dict[str, Any]], unfinished: list[OrderRow]) -> bool:

@@ -4,7 +4,7 @@ Invariants:
 1. A decision is one transaction: state, journal, planned orders, equity sample, notices. All of it or none.
 2. A fact is one transaction with everything that follows from it: order status, closed trades, the protective orders
    that the position now needs (planned, before they are sent), notices.
-3. `View` is what the database said inside that same transaction; nothing is remembered beside it.
+3. A `View` is what the database said inside that same transaction, or follows from what was written in it alone.
 """
 
 from __future__ import annotations
@@ -68,6 +68,10 @@ class View(NamedTuple):
             if row.purpose not in PROTECTIVE:
                 found[row.symbol] = rows.read_plan(row.plan).plan if row.purpose == ENTRY else None
         return found
+
+    def with_orders(self, planned: Sequence[OrderRow]) -> View:
+        """Return the view once these orders are written."""
+        return self._replace(unfinished={**self.unfinished, **{row.id: row for row in planned}})
 
     def protective(self, symbol: str) -> list[OrderRow]:
         """Return the protective orders of a symbol that may be live."""
@@ -158,19 +162,26 @@ class Store:
         connection: sa.Connection,
         decided: Decided,
         planned: Sequence[OrderRow],
+        current: Memory,
         rules: Rules,
         now_ms: int,
-    ) -> View:
-        """Write everything a candle close led to."""
+    ) -> None:
+        """Write everything a candle close led to. `current` is the new memory with every known fact folded in."""
         memory = decided.memory
         connection.execute(
             sa.insert(decisions), [self._decision_values(row, memory, rules, now_ms) for row in decided.journal]
         )
         rows.insert_orders(connection, planned)
         self._sample(connection, memory)
-        view = self.view(connection, memory, rules)
-        self._save(connection, memory, view.folded.memory, rules, now_ms)
-        return view
+        self._save(connection, memory, current, rules, now_ms)
+
+    def after_decision(self, view: View, decided: Decided, planned: Sequence[OrderRow], rules: Rules) -> View:
+        """Return the view that follows from a decision once it is committed; nothing needs to be read again."""
+        memory = decided.memory
+        waiting = frozenset(memory.pending)
+        facts = tuple(fact for fact in view.facts if fact.id > memory.ledger_id or fact.id in waiting)
+        folded = fold(memory, facts, view.plans, view.purposes, self.terms(rules))
+        return view._replace(memory=memory, folded=folded, facts=facts).with_orders(planned)
 
     def record(
         self,
@@ -182,11 +193,10 @@ class Store:
         now_ms: int,
     ) -> View:
         """Write facts and order news with all that follows from them."""
-        rows.apply_news(connection, news, now_ms)
-        if rows.insert_facts(connection, self.account.id, facts, now_ms):
-            touched = sorted({fact.order_id for fact in facts if fact.order_id})
-            filled = rows.filled_sizes(connection, touched)
-            rows.apply_news(connection, [OrderNews(name, Progress(PARTIAL, size)) for name, size in filled.items()], now_ms)
+        rows.insert_facts(connection, self.account.id, facts, now_ms)
+        filled = rows.filled_sizes(connection, sorted({fact.order_id for fact in facts if fact.order_id}))
+        booked = [OrderNews(name, Progress(PARTIAL, size)) for name, size in filled.items()]
+        rows.apply_news(connection, [*news, *booked], now_ms)
         view = self.view(connection, memory, rules)
         markets = dict(zip(memory.symbols, rules.markets, strict=True))
         closed = rows.insert_trades(connection, self.account.id, view.folded.trades, markets)

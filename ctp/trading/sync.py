@@ -6,9 +6,10 @@ stream cannot matter.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
-from ctp.core.orders import PROTECTIVE, is_ours
+from ctp.core.orders import PROTECTIVE, RESTING, is_ours
 from ctp.core.types import FLAT, LONG
 from ctp.errors import OrderMissing
 from ctp.trading import rows
@@ -16,6 +17,7 @@ from ctp.trading.desk import Desk
 from ctp.trading.exchange import SELL, FillReport
 from ctp.trading.execution import ask
 from ctp.trading.fold import FILL, FUNDING, Fact
+from ctp.trading.market_rules import lots_of
 from ctp.trading.rows import OrderNews, OrderRow
 
 AUTOCLOSE, ADL = "autoclose", "adl_autoclose"  # how Binance names the orders of a liquidation
@@ -123,6 +125,24 @@ async def _own(desk: Desk, fill: FillReport, known: dict[str, OrderRow]) -> Fact
 def needs_look(desk: Desk, symbol: str) -> bool:
     """Return whether something of ours could have happened to a symbol: a position, or an order not final."""
     return desk.current.lots(symbol) != 0 or any(row.symbol == symbol for row in desk.current.unfinished.values())
+
+
+async def changed_symbols(desk: Desk, symbols: Sequence[str]) -> list[str]:
+    """Return the symbols of which fills must be read: those whose position is not what we think, or may be changing.
+
+    One question about all positions takes the place of one for each symbol. Where positions cannot be asked for (spot)
+    every symbol is read. Raises ExchangeDown, ExchangeBusy or KeyRefused.
+    """
+    if not desk.exchange.is_perpetual or len(symbols) < 2:
+        return list(symbols)
+    sizes = await desk.exchange.positions(symbols)
+    moving = {row.symbol for row in desk.current.unfinished.values() if row.status not in RESTING}
+    moving |= set(desk.current.in_flight())
+    return [
+        symbol
+        for symbol in symbols
+        if symbol in moving or lots_of(desk.market(symbol), sizes[symbol]) != desk.current.lots(symbol)
+    ]
 
 
 def crosses_hour(start: int, end: int) -> bool:

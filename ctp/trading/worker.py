@@ -24,6 +24,7 @@ from ctp.trading.waiting import wait_for
 SYMBOL_PATIENCE_S = 1.0  # how long a close waits for the candles of the other symbols
 LOOK_PAUSE_S = 0.1
 RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
+FAILURES_TO_TELL = 4  # in a row, before the owner is told that the exchange cannot be reached
 
 
 class Worker:
@@ -173,6 +174,9 @@ class Worker:
             desk.log.warning("exchange_unavailable", error=str(error))
             desk.nudge()
             await self._pause(error)
+            if self._failures == FAILURES_TO_TELL and not isinstance(error, KeyRefused):
+                hour = desk.clock.now_ms() // 3_600_000
+                await desk.tell_trouble("exchange_down", f"exchange_down:{hour}", error=str(error))
         except CtpError as error:
             desk.log.error("account_failed", error=str(error))
             self.engine.is_ready = False
@@ -182,6 +186,7 @@ class Worker:
             self.engine.is_ready = False
             await self._pause(None)
         else:
+            self._failures = 0
             await self._block_if_refused()
             return True
         await self._block_if_refused()

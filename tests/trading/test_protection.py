@@ -216,6 +216,23 @@ def test_an_entry_filled_in_parts_is_protected_at_every_size(venue: str, tmp_pat
     play(tmp_path, venue, journey, holding=False, fill_mode="book", partial=1.0)
 
 
+@pytest.mark.parametrize("action", ["status", "garbage", "drop_after"])
+@pytest.mark.parametrize("match", ["GET /api/v3/myTrades", "GET /api/v3/order", "DELETE /api/v3/order"])
+def test_a_sale_after_a_stop_whose_fate_is_unknown_never_takes_the_owners_coins(
+    action: str, match: str, tmp_path: Path
+) -> None:
+    async def journey(rig: Rig, account: int) -> None:
+        await rig.exchange.socket_trouble("drop", "api")
+        rig.exchange.fault(action, match=match, count=4)
+        price = rig.exchange.instrument("BTC/USDT").price
+        await rig.exchange.set_price("BTC/USDT", price * 0.7)
+        assert await rig.command(account, "close_all") == "done"
+        assert len(rig.trades(account)) == 1
+        check_truth(rig, account)
+
+    play(tmp_path, "spot", journey)
+
+
 def test_the_bot_tells_that_it_lives(tmp_path: Path) -> None:
     async def journey(rig: Rig, account: int) -> None:
         assert rig.one(heartbeats, heartbeats.c.process == "bot").at > 0

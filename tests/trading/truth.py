@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections import Counter
 from decimal import Decimal
 from typing import Any
@@ -43,6 +45,23 @@ def check_truth(rig: Rig, account_id: int) -> None:
             by_order[fact.order_id] += fact.size
     for order_id, size in by_order.items():
         assert known[order_id].filled == size, f"{order_id}: row {known[order_id].filled}, fills {size}"
+
+
+async def await_truth(rig: Rig, account_id: int, patience_s: float = 8.0) -> None:
+    """Wait until the invariants hold, as they must once the exchange works again; fails with what is wrong."""
+    started = time.monotonic()
+    while True:
+        try:
+            return check_truth(rig, account_id)
+        except AssertionError:
+            if time.monotonic() - started > patience_s:
+                print(rig.describe([account_id], 0))
+                for struck in rig.exchange.faults.struck[-12:]:
+                    print(struck)
+                for fact in rig.rows(ledger, ledger.c.account_id == account_id)[-8:]:
+                    print(fact)
+                raise
+        await asyncio.sleep(0.05)
 
 
 def _check_usdm(rig: Rig, account_id: int, truth: dict[str, Any], facts: list[Any]) -> None:
