@@ -7,9 +7,11 @@ dies by SIGKILL at a random moment, half of the times just after a candle closed
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -31,7 +33,6 @@ from ctp.simulator.client import ControlClient
 from ctp.storage.database import Database
 from ctp.storage.leases import read_heartbeats
 from services.children import child_environment, exchange_program, exchange_settings, service_program
-from services.demo import free_port
 from services.demo_home import DemoAccount, prepare_home
 from services.supervisor import Supervisor
 from tests.journeys.exchange_record import Ours, check_account, fills_at, read_ours, trips_of
@@ -72,7 +73,7 @@ def test_killed_processes_lose_and_double_nothing(home: Path) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("fills", ["book", "candle-exact"])
 def test_killed_for_five_minutes_processes_lose_and_double_nothing(fills: str, home: Path) -> None:
-    asyncio.run(_journey(home, fills, 300, 40))
+    asyncio.run(_journey(home, fills, 300, 20))
 
 
 async def _journey(home: Path, fills: str, seconds: int, fewest: int) -> None:
@@ -99,7 +100,7 @@ async def _journey(home: Path, fills: str, seconds: int, fewest: int) -> None:
 @asynccontextmanager
 async def _stage(home: Path, fills: str, seed: int) -> AsyncIterator[Stage]:
     """Start exchange, people, accounts and services, as the demo does, and stop them all at the end."""
-    supervisor, port = Supervisor(longest_delay_s=0.4), free_port()  # a bot that waits cannot be caught at work
+    supervisor, port = Supervisor(longest_delay_s=0.4), _lasting_port()  # a bot that waits cannot be caught at work
     watching: list[asyncio.Task[None]] = []
     watch = lambda program: watching.append(asyncio.create_task(supervisor.watch(program)))  # noqa: E731
     try:
@@ -107,7 +108,7 @@ async def _stage(home: Path, fills: str, seed: int) -> AsyncIterator[Stage]:
         settings = await exchange_settings(home)
         control = paper_control(settings, "binance")
         await asyncio.to_thread(prepare_home, settings, control, "1h", time.time_ns() // 1_000_000, ACCOUNTS)
-        environment = child_environment(home) | {"CTP__WEB__PORT": str(port), "CTP__WEB__VOILA_PORT": str(free_port())}
+        environment = child_environment(home) | {"CTP__WEB__PORT": str(port), "CTP__WEB__VOILA_PORT": "0"}
         for name in SERVICES:
             watch(service_program(home, name, environment))
         database = Database(settings.database_url)
@@ -116,6 +117,9 @@ async def _stage(home: Path, fills: str, seed: int) -> AsyncIterator[Stage]:
                 accounts = Visible(connection, machine("cli")).accounts()
                 keys = {one.id: Vault(settings.keys).open_key(connection, one.id).api_key for one in accounts}
             yield Stage(supervisor, settings, control, database, accounts, keys, port)
+        except BaseException:
+            _print_logs(home)
+            raise
         finally:
             database.close()
     finally:
@@ -188,7 +192,6 @@ async def _until_true(stage: Stage, moment: str) -> None:
             except AssertionError:
                 if time.monotonic() > deadline:
                     print(f"{moment}: {account.owner}/{account.name}")
-                    _print_logs(stage)
                     raise
                 await asyncio.sleep(0.05)
 
@@ -214,18 +217,26 @@ def _is_flat(stage: Stage) -> bool:
 
 
 async def _until(stage: Stage, holds: Callable[[], bool], what: str) -> None:
-    """Wait until something holds; fails with its name and the logs' last lines."""
+    """Wait until something holds; fails with its name."""
     deadline = time.monotonic() + PATIENCE_S
     while not await asyncio.to_thread(holds):
         if time.monotonic() > deadline:
-            _print_logs(stage)
             raise AssertionError(f"not within {PATIENCE_S:g} s: {what}")
         await asyncio.sleep(0.1)
 
 
-def _print_logs(stage: Stage) -> None:
+def _lasting_port() -> int:
+    """Return a free port that no outgoing connection takes while the gateway is down for a moment."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
+
+
+def _print_logs(home: Path) -> None:
     """Print the last lines of every log, for a failing test."""
-    for file in sorted((stage.settings.home / "logs").glob("*")):
+    for file in sorted((home / "logs").glob("*")):
         print(file.name, *file.read_text(errors="replace").splitlines()[-12:], sep="\n  ")
 
 
