@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from ctp.core.orders import ENTRY
 from ctp.core.types import FLAT
-from ctp.errors import CtpError, ExchangeBusy, ExchangeDown
+from ctp.errors import CtpError, ExchangeBusy, ExchangeDown, NotAllowed
 from ctp.storage.tables import commands
 from ctp.trading.engine import Engine
 from ctp.trading.protection import leave, settle_down
@@ -109,6 +109,7 @@ async def _start(engine: Engine, command: Command) -> str:
     """Start trading, the first time with the allotted capital, unless a later command says otherwise."""
     desk = engine.desk
     desk.key_error = ""
+    await _check_key(engine)
     await engine.begin()
 
     def work(connection: sa.Connection) -> bool:
@@ -121,6 +122,21 @@ async def _start(engine: Engine, command: Command) -> str:
         return "a later command stopped it"
     desk.status = RUNNING
     return "done"
+
+
+async def _check_key(engine: Engine) -> None:
+    """Refuse a key that may withdraw; say so when the exchange does not tell."""
+    desk = engine.desk
+    try:
+        may_withdraw = await desk.exchange.withdrawals_allowed()
+    except ExchangeDown as error:
+        desk.log.warning("key_rights_unknown", error=str(error))
+        may_withdraw = None
+    if may_withdraw:
+        raise NotAllowed("this key may withdraw money; enter one without that right")
+    if may_withdraw is None:
+        day = desk.clock.now_ms() // 86_400_000
+        await desk.tell_trouble("key_unverified", f"key_unverified:{day}")
 
 
 def _is_overruled(connection: sa.Connection, command: Command) -> bool:

@@ -44,6 +44,7 @@ async def reconcile(engine: Engine) -> None:
         await apply(desk, symbol, found)
     await settle_down(desk, symbols)
     await _check_wallet(engine)
+    engine.prepared.clear()  # leverage and margin mode may be changed by hand: the next entry verifies them again
 
 
 async def _ask_and_compare(engine: Engine, symbol: str) -> Corrections:

@@ -129,6 +129,18 @@ def test_a_stop_asked_after_a_start_wins(tmp_path: Path) -> None:
     asyncio.run(journey())
 
 
+def test_a_key_that_may_withdraw_never_starts(tmp_path: Path) -> None:
+    async def journey() -> None:
+        async with trading_rig(tmp_path, USDM, history=100) as rig:
+            account = rig.add_account(list(USDM))
+            rig.exchange.change_key(f"key{account}", can_withdraw=True)
+            await rig.start_bot()
+            assert "may withdraw" in await rig.command(account, "start")
+            assert _status(rig, account) == "stopped"
+
+    asyncio.run(journey())
+
+
 def test_without_money_a_start_says_so(tmp_path: Path) -> None:
     async def journey() -> None:
         async with trading_rig(tmp_path, SPOT, history=100) as rig:

@@ -178,7 +178,7 @@ class Rig:
                     self.bot.result()
                 if holds():
                     return
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.01)
         raise AssertionError(what)
 
     async def advance(self, account_ids: Sequence[int], candles: int = 1) -> None:
