@@ -125,6 +125,7 @@ def add_key(
     with opened_database() as database:
         with database.reading() as connection:
             found = Visible(connection, shell_owner()).find_account(account)
+            Vault(settings.keys).check(connection)  # before the key is shown to anybody
         rights = asyncio.run(read_key_rights(settings, found.exchange, found.mode, key))
         with database.transaction() as connection:
             Vault(settings.keys).store(connection, shell_owner(), found.id, key, rights, now_ms())
