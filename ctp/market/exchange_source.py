@@ -106,9 +106,10 @@ async def public_source(exchange: str) -> AsyncIterator[HistorySource]:
     """Yield the real exchange without a key; it keeps its own rate limit and is closed afterwards."""
     import ccxt.async_support as ccxt  # a second to import, and only downloads need it
 
-    if exchange not in ccxt.exchanges:
+    kind = getattr(ccxt, exchange, None)
+    if not (isinstance(kind, type) and issubclass(kind, ccxt.Exchange)):
         raise InputError("exchange", exchange, "is not one that ccxt knows, such as binance or binanceusdm")
-    source = getattr(ccxt, exchange)({"enableRateLimit": True, "options": {"fetchCurrencies": False}})
+    source = kind({"enableRateLimit": True, "options": {"fetchCurrencies": False}})
     try:
         yield source
     finally:

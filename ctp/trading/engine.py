@@ -43,6 +43,8 @@ class Engine:
         self.is_ready = False
         self.is_clock_off = False
         self.prepared: dict[str, float] = {}
+        self._funding_known_to: int | None = None  # market time; None until the first decision of this process
+        self._owes_funding = False  # a position was held since then
 
     # --- start and recovery --------------------------------------------------------------------------------------
 
@@ -291,26 +293,33 @@ class Engine:
         """Read fills and funding that belong before a decision; returns the symbols that could not be asked about."""
         desk = self.desk
         close_time = time + desk.account.timeframe_ms
-        unavailable, is_funding_known = await asyncio.gather(
-            self._read_only([one for one in desk.account.symbols if sync.needs_look(desk, one)]),
-            self._read_funding(time, close_time),
-        )
-        if not is_funding_known:
+        unavailable = await self._read_only([one for one in desk.account.symbols if sync.needs_look(desk, one)])
+        # After the fills, never beside them: only they tell whether a position was there to pay funding.
+        if not await self._read_funding(time, close_time):
             unavailable = frozenset(desk.account.symbols)
         if desk.is_exchange_down or desk.key_error:
             unavailable = frozenset(desk.account.symbols)
         return unavailable
 
     async def _read_funding(self, time: int, close_time: int) -> bool:
-        """Read and book funding paid since the candle opened, if there can be any; returns whether it is known now."""
+        """Read and book funding since it was last known, if a position can have paid any; returns whether it is known.
+
+        A read that failed, and the candles missed while the bot was down, are read again: nothing else ever asks for them.
+        """
         desk = self.desk
-        if not desk.exchange.is_perpetual or not sync.crosses_hour(time, close_time) or not self._held_position():
+        if not desk.exchange.is_perpetual:
             return True
-        try:
-            await desk.record([], await sync.read_funding(desk, time))
-        except (*NOT_KNOWN, KeyRefused) as error:
-            self._note(error)
-            return False
+        if self._funding_known_to is None:
+            self._funding_known_to = desk.current.memory.decision_time or time
+        since = min(self._funding_known_to, time)
+        self._owes_funding = self._owes_funding or self._held_position()
+        if self._owes_funding and sync.crosses_hour(since, close_time):
+            try:
+                await desk.record([], await sync.read_funding(desk, since))
+            except (*NOT_KNOWN, KeyRefused) as error:
+                self._note(error)
+                return False
+        self._funding_known_to, self._owes_funding = close_time, False
         return True
 
     async def _read_only(self, symbols: Sequence[str]) -> frozenset[str]:
