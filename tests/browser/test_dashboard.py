@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -284,14 +285,19 @@ def test_a_dead_bot_and_a_dead_kernel_are_told_by_the_page(pages: Pages) -> None
     dead.unlink()
     expect(page.locator("[data-banner=bot]")).to_have_count(0, timeout=10_000)
     kernels = [child for child in _children(pages.voila) if "ipykernel_launcher" in _command(child)]
-    for kernel in kernels:
-        os.kill(kernel, signal.SIGSTOP)
+
+    def signal_all(number: int) -> None:
+        """Signal every kernel that is still there: one of an earlier test may just be leaving."""
+        for kernel in kernels:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(kernel, number)
+
+    signal_all(signal.SIGSTOP)
     try:
         expect(page.locator("[data-banner=stale]")).to_contain_text("STALE", timeout=20_000)
         expect(page.locator("body")).to_have_class(re.compile("is-stale"))
     finally:
-        for kernel in kernels:
-            os.kill(kernel, signal.SIGCONT)
+        signal_all(signal.SIGCONT)
     expect(page.locator("[data-banner=stale]")).to_have_count(0, timeout=15_000)
     visit.leave()
 
