@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ctp.simulator.feed import Feed
     from ctp.simulator.settings import SimulatorSettings
 
+FASTEST_WITH_LIMITS = 60.0
+
 
 def simulator(
     candles: Annotated[
@@ -60,7 +62,8 @@ def simulator(
         speed=speed,
         seed=seed,
         state=True,
-        enforce_limits=speed > 0,  # limits count wall time, and a stepped market has none
+        # Limits count wall time. A market that runs much faster has a bot ask an hour's questions in a second.
+        enforce_limits=0 < speed <= FASTEST_WITH_LIMITS,
     )
     asyncio.run(until_stopped(_serve_telling(settings, as_json)))
 
