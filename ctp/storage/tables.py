@@ -66,6 +66,12 @@ users = sa.Table(
     sa.Column("theme", sa.String(8), nullable=False, default="dark"),  # dark, light
     sa.Column("rise_colour", sa.String(8), nullable=False, default="red"),  # red (Korean habit), green
     sa.Column("must_change_password", sa.Boolean, nullable=False, default=False),
+    # Minutes after midnight in the person's zone. Quiet hours hold back what is not urgent; empty: none.
+    sa.Column("quiet_from", sa.Integer),
+    sa.Column("quiet_until", sa.Integer),
+    sa.Column("report_at", sa.Integer, nullable=False, default=480, server_default="480"),
+    sa.Column("weekly_report", sa.Boolean, nullable=False, default=True, server_default="1"),
+    sa.Column("monthly_report", sa.Boolean, nullable=False, default=True, server_default="1"),
     sa.Column("disabled_at", Time),
     sa.Column("created_at", Time, nullable=False),
 )
@@ -371,14 +377,44 @@ deliveries = sa.Table(
     metadata,
     sa.Column("notice_id", Id, sa.ForeignKey("notices.id"), primary_key=True),
     sa.Column("channel", sa.String(16), primary_key=True),  # web, email, telegram
-    sa.Column("status", sa.String(12), nullable=False),  # waiting, leased, delivered, dead
+    sa.Column("status", sa.String(12), nullable=False),  # waiting, leased, delivered, merged, dead
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("due_at", Time, nullable=False),
     sa.Column("leased_until", Time),
     sa.Column("leased_by", sa.String(64)),
     sa.Column("delivered_at", Time),
+    sa.Column("merged_into", Id, sa.ForeignKey("notices.id")),  # the digest that told it
     sa.Column("error", sa.String(256)),
     sa.Index("ix_deliveries_status_due_at", "status", "due_at"),
+)
+
+contacts = sa.Table(
+    "contacts",
+    metadata,
+    sa.Column("user_id", Id, sa.ForeignKey("users.id"), primary_key=True),
+    sa.Column("channel", sa.String(16), primary_key=True),  # email, telegram
+    sa.Column("address", sa.String(254), nullable=False, default=""),  # e-mail address; Telegram chat id
+    sa.Column("sender", sa.String(32), nullable=False, default=""),  # Telegram id of the person: rights go by them
+    sa.Column("confirmed_at", Time),  # nothing is sent to an address that nobody confirmed
+    sa.Column("code_hash", sa.String(64)),  # of the one-time code on its way
+    sa.Column("code_expires_at", Time),
+    sa.Column("code_attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("blocked_at", Time),  # the channel refused this address for good
+    sa.Column("blocked_reason", sa.String(256), nullable=False, default=""),
+    sa.Column("updated_at", Time, nullable=False),
+    sa.Index("ix_contacts_channel_address", "channel", "address"),
+)
+
+confirmations = sa.Table(
+    "confirmations",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),  # hash of the token in the button
+    sa.Column("user_id", Id, sa.ForeignKey("users.id"), nullable=False),
+    sa.Column("command", sa.String(16), nullable=False),
+    sa.Column("arguments", sa.Text, nullable=False, default="{}"),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("expires_at", Time, nullable=False),
+    sa.Column("used_at", Time),
 )
 
 notice_settings = sa.Table(
@@ -388,4 +424,48 @@ notice_settings = sa.Table(
     sa.Column("kind", sa.String(24), primary_key=True),
     sa.Column("channel", sa.String(16), primary_key=True),
     sa.Column("enabled", sa.Boolean, nullable=False),
+)
+
+# --- the scheduler's work (writer: backup) ----------------------------------------------------------------------------
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("schedule", sa.String(128), nullable=False),  # as people read it
+    sa.Column("next_at", Time),
+    sa.Column("updated_at", Time, nullable=False),
+)
+
+job_runs = sa.Table(
+    "job_runs",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("job", sa.String(64), nullable=False),
+    sa.Column("due_at", Time, nullable=False),
+    sa.Column("started_at", Time, nullable=False),
+    sa.Column("ended_at", Time),  # empty: it runs, or its process died
+    sa.Column("result", sa.String(12), nullable=False),  # running, done, failed, lost
+    sa.Column("error", sa.String(256)),
+    sa.Column("holder", sa.String(64), nullable=False),
+    sa.UniqueConstraint("job", "due_at"),  # of two schedulers, one runs it
+    sa.Index("ix_job_runs_job_started_at", "job", "started_at"),
+)
+
+reports = sa.Table(
+    "reports",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    _owner(),
+    sa.Column("user_id", Id, sa.ForeignKey("users.id"), nullable=False),  # its reader, in whose language it is
+    sa.Column("kind", sa.String(8), nullable=False),  # daily, weekly, monthly
+    sa.Column("period", sa.String(10), nullable=False),  # first day, YYYY-MM-DD in the account's risk zone
+    sa.Column("language", sa.String(2), nullable=False),
+    sa.Column("status", sa.String(8), nullable=False),  # done, failed
+    sa.Column("file", sa.String(256), nullable=False, default=""),  # below CTP_HOME/reports
+    sa.Column("chart", sa.String(256), nullable=False, default=""),
+    sa.Column("summary", sa.Text, nullable=False, default="{}"),  # JSON: the figures the notice repeats
+    sa.Column("created_at", Time, nullable=False),
+    sa.UniqueConstraint("account_id", "user_id", "kind", "period"),
+    sa.Index("ix_reports_user_id_created_at", "user_id", "created_at"),
 )
