@@ -14,11 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
+from ctp.accounts.readings import Reading, read_account, read_accounts
 from ctp.accounts.trading_accounts import ask_command
 from ctp.accounts.visible import Visible
 from ctp.errors import InputError, NotFound
 from ctp.i18n import text
-from ctp.web.readings import Reading, read_account, read_accounts
 from ctp.web.state import GATEWAY, VISITOR, Gateway
 from ctp.web.views import (
     account_view,

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from aiohttp import WSMsgType, web
 
+from ctp.accounts.readings import read_accounts
 from ctp.accounts.visible import Visible
 from ctp.errors import StorageUnavailable
 from ctp.notifiers.web import WebNotice, newer_notices, newest_notice_id, unread_count
@@ -24,7 +25,6 @@ from ctp.web.channels import CLOSE_S
 from ctp.web.login import end_sessions
 from ctp.web.notices import notice_view
 from ctp.web.people import Visitor
-from ctp.web.readings import read_accounts
 from ctp.web.state import VISITOR, Gateway
 from ctp.web.views import account_view
 

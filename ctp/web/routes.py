@@ -8,13 +8,13 @@ from typing import Any
 
 from aiohttp import web
 
+from ctp.accounts.readings import read_accounts
 from ctp.accounts.visible import Visible
 from ctp.errors import NotFound
 from ctp.i18n import text
 from ctp.web import api, login, people_api, proxy
 from ctp.web.channels import channels
 from ctp.web.pages import prefetched, render_page, zones
-from ctp.web.readings import read_accounts
 from ctp.web.state import GATEWAY, VISITOR
 from ctp.web.views import account_view
 from ctp.web.voila_process import STATIC_FOLDERS

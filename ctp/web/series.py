@@ -10,10 +10,10 @@ from __future__ import annotations
 import bisect
 from typing import Any, NamedTuple
 
+from ctp.accounts.readings import Reading
 from ctp.accounts.visible import Visible
 from ctp.clock import Clock
 from ctp.core.indicators import NO_RSI, RsiState, rsi
-from ctp.web.readings import Reading
 
 KEPT = 1000  # candles; what is shown first is the newest part of them
 SHOWN = 500

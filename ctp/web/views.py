@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ctp.accounts.readings import Reading, read_account
 from ctp.accounts.visible import AccountState, CommandView, Visible
 from ctp.errors import NotFound
 from ctp.i18n import has_text, text
 from ctp.trading.why import why
 from ctp.web.people import Visitor
-from ctp.web.readings import Reading, read_account
 from ctp.web.series import SeriesCache, chart_series
 
 EXCHANGES = {

@@ -1,4 +1,4 @@
-"""What pages need to know of an account, gathered through the eyes of whoever looks."""
+"""What doors show of an account, gathered through the eyes of whoever looks."""
 
 from __future__ import annotations
 
