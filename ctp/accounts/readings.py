@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ctp.accounts.rights import Relation
@@ -50,6 +51,46 @@ class Reading(NamedTuple):
         """Return the fraction of the day's first equity that may be lost."""
         return float(self.risk.get("daily_loss_limit", MAX_DAILY_LOSS))
 
+    @property
+    def capital(self) -> Decimal | None:
+        """Return what was allotted, as the bot works with it."""
+        return self.state.capital if self.state and self.state.capital is not None else self.account.capital
+
+    @property
+    def day_pnl(self) -> float | None:
+        """Return today's profit, open positions included; None where there is nothing yet."""
+        if self.state is None or self.state.equity is None or not self.state.day_start_equity:
+            return None
+        return self.state.equity - self.state.day_start_equity
+
+    @property
+    def day_fraction(self) -> float | None:
+        """Return today's profit as a fraction of the day's first equity."""
+        pnl = self.day_pnl
+        return None if pnl is None or self.state is None else pnl / (self.state.day_start_equity or 1.0)
+
+
+class OpenPosition(NamedTuple):
+    """A position with how far the price is from its stop and take-profit, as fractions of the price.
+
+    A stop that does not rest at the exchange is None: what is not there protects nothing.
+    """
+
+    symbol: str
+    side: str
+    size: float
+    entry_price: float
+    entry_time: int
+    price: float | None
+    unrealised: float | None
+    unrealised_fraction: float | None
+    stop_price: float | None
+    take_price: float | None
+    stop_distance: float | None
+    take_distance: float | None
+    leverage: float
+    margin: float
+
 
 def read_accounts(visible: Visible) -> list[Reading]:
     """Return every account the reader sees, own ones first."""
@@ -60,6 +101,45 @@ def read_accounts(visible: Visible) -> list[Reading]:
 def read_account(visible: Visible, account_id: int) -> Reading:
     """Return one account. Raises NotFound."""
     return _reading(visible, visible.account(account_id), visible.state(account_id))
+
+
+def open_positions(visible: Visible, reading: Reading) -> list[OpenPosition]:
+    """Return what is open now, at the newest price."""
+    if not reading.positions:
+        return []
+    stops = {
+        order["symbol"]
+        for order in visible.orders(reading.id, working=True)
+        if order["purpose"] == "stop" and order["status"] in ("open", "partial")
+    }
+    found = []
+    for position in reading.positions:
+        symbol, direction = position["symbol"], 1 if position["side"] == "long" else -1
+        size, entry = float(position["size"]), float(position["entry_price"])
+        newest = visible.candles(reading.id, symbol, limit=1)
+        price = newest[0]["close"] if newest else None
+        stop = float(position["stop_price"]) if symbol in stops else None
+        take = float(position["take_price"]) if position["take_price"] is not None else None
+        gain = None if price is None else direction * size * (price - entry)
+        found.append(
+            OpenPosition(
+                symbol,
+                position["side"],
+                size,
+                entry,
+                position["entry_time"],
+                price,
+                gain,
+                None if gain is None else gain / (size * entry),
+                stop,
+                take,
+                None if price is None or stop is None else direction * (price - stop) / price,
+                None if price is None or take is None else direction * (take - price) / price,
+                position["leverage"],
+                position["margin"],
+            )
+        )
+    return found
 
 
 def _reading(visible: Visible, account: AccountView, state: AccountState | None) -> Reading:

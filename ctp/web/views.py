@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ctp.accounts.readings import Reading, read_account
+from ctp.accounts.readings import Reading, open_positions, read_account
 from ctp.accounts.visible import AccountState, CommandView, Visible
 from ctp.errors import NotFound
 from ctp.i18n import has_text, text
@@ -33,11 +33,7 @@ _DESK_TRADES, _DESK_DECISIONS, _DESK_COMMANDS = 50, 30, 3
 def account_view(reading: Reading, visitor: Visitor, is_generated: bool) -> dict[str, Any]:
     """Return an account's card. Fractions are of the day's first equity; null where there is nothing yet."""
     language, account, state = visitor.language, reading.account, reading.state
-    start, equity = (state.day_start_equity, state.equity) if state else (None, None)
-    capital = state.capital if state and state.capital is not None else account.capital
-    day_pnl = None if not start or equity is None else equity - start
-    day_fraction = None if day_pnl is None or not start else day_pnl / start
-    limit = reading.daily_loss_limit
+    day_fraction, limit = reading.day_fraction, reading.daily_loss_limit
     is_perpetual = any(":" in symbol for symbol in account.symbols)
     return {
         "id": account.id,
@@ -55,10 +51,10 @@ def account_view(reading: Reading, visitor: Visitor, is_generated: bool) -> dict
         "status": reading.status,
         "status_word": text(f"status.{reading.status}", language),
         "status_reason": _status_reason(state, language),
-        "capital": None if capital is None else float(capital),
-        "equity": equity,
+        "capital": None if reading.capital is None else float(reading.capital),
+        "equity": state.equity if state else None,
         "balance": state.balance if state else None,
-        "day_pnl": day_pnl,
+        "day_pnl": reading.day_pnl,
         "day_fraction": day_fraction,
         "daily_loss_limit": limit,
         "limit_used": None if day_fraction is None else max(0.0, -day_fraction) / limit if limit else 1.0,
@@ -78,47 +74,10 @@ def _status_reason(state: AccountState | None, language: str) -> str:
 
 
 def position_views(visible: Visible, reading: Reading, language: str) -> list[dict[str, Any]]:
-    """Return open positions with how far the price is from stop and take-profit, as fractions of the price.
-
-    A stop that does not rest at the exchange is null: what is not there protects nothing.
-    """
-    if not reading.positions:
-        return []
-    stops = {
-        order["symbol"]
-        for order in visible.orders(reading.id, working=True)
-        if order["purpose"] == "stop" and order["status"] in ("open", "partial")
-    }
-    views = []
-    for position in reading.positions:
-        symbol, side = position["symbol"], position["side"]
-        direction = 1 if side == "long" else -1
-        size, entry = float(position["size"]), float(position["entry_price"])
-        newest = visible.candles(reading.id, symbol, limit=1)
-        price = newest[0]["close"] if newest else None
-        stop = float(position["stop_price"]) if symbol in stops else None
-        take = float(position["take_price"]) if position["take_price"] is not None else None
-        gain = None if price is None else direction * size * (price - entry)
-        views.append(
-            {
-                "symbol": symbol,
-                "side": side,
-                "side_word": text(f"side.{side}", language),
-                "size": size,
-                "entry_price": entry,
-                "entry_time": position["entry_time"],
-                "price": price,
-                "unrealised": gain,
-                "unrealised_fraction": None if gain is None else gain / (size * entry),
-                "stop_price": stop,
-                "take_price": take,
-                "stop_distance": None if price is None or stop is None else direction * (price - stop) / price,
-                "take_distance": None if price is None or take is None else direction * (take - price) / price,
-                "leverage": position["leverage"],
-                "margin": position["margin"],
-            }
-        )
-    return views
+    """Return open positions in the columns of the trading desk."""
+    return [
+        one._asdict() | {"side_word": text(f"side.{one.side}", language)} for one in open_positions(visible, reading)
+    ]
 
 
 def trade_views(
