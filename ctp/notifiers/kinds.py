@@ -1,6 +1,7 @@
 """What there is to tell people, and over which channels; which of them are on for whom.
 
-A kind is on for the web and off elsewhere until its reader chooses otherwise. Urgent notices always reach the web.
+A kind is on for the web and off elsewhere until its reader chooses otherwise or confirms an address there, which turns
+`FIRST_ON` on. Nothing goes to a channel whose address is not confirmed or is blocked. Urgent notices always reach the web.
 A stop-loss or take-profit that was hit closed a position: who wants to hear of closings hears of it too, once.
 """
 
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from ctp.errors import InputError, NotAllowed
 from ctp.i18n import text
 from ctp.storage.database import insert_or
-from ctp.storage.tables import notice_settings
+from ctp.storage.tables import contacts, notice_settings
 
 Kind = Literal[
     "trade_executed",
@@ -30,6 +31,15 @@ Channel = Literal["web", "email", "telegram"]
 _IS_ALSO: dict[str, Kind] = {"stop_loss_hit": "position_closed", "take_profit_hit": "position_closed"}
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
+# What a channel tells once its address is confirmed, until the person chooses otherwise.
+FIRST_ON: tuple[Kind, ...] = (
+    "stop_loss_hit",
+    "take_profit_hit",
+    "position_opened",
+    "position_closed",
+    "system_error",
+    "daily_report",
+)
 
 
 class KindInfo(NamedTuple):
@@ -52,14 +62,35 @@ def describe_kinds(language: str, *, has_active_model: bool = False) -> list[Kin
 
 
 def channels_on(connection: sa.Connection, user_id: int, kind: str, *, urgent: bool = False) -> list[str]:
-    """Return the channels over which a person is told something of this kind."""
+    """Return the channels over which a person is told something of this kind: chosen, and able to reach them."""
     choices = read_choices(connection, user_id)
     kinds = (kind, _IS_ALSO.get(kind, kind))
     return [
         channel
-        for channel in CHANNELS
+        for channel in reachable_channels(connection, user_id)
         if any(choices.get((one, channel), channel == "web") for one in kinds) or (urgent and channel == "web")
     ]
+
+
+def reachable_channels(connection: sa.Connection, user_id: int) -> list[str]:
+    """Return the web, and the channels where the person has a confirmed address that is not blocked."""
+    rows = connection.scalars(
+        sa.select(contacts.c.channel).where(
+            contacts.c.user_id == user_id, contacts.c.confirmed_at.is_not(None), contacts.c.blocked_at.is_(None)
+        )
+    )
+    reachable = {"web", *rows}
+    return [channel for channel in CHANNELS if channel in reachable]
+
+
+def switch_first_on(connection: sa.Connection, user_id: int, channel: str) -> None:
+    """Turn on what a newly confirmed channel tells, leaving every choice the person made before."""
+    for kind in FIRST_ON:
+        connection.execute(
+            insert_or(connection, notice_settings)
+            .values(user_id=user_id, kind=kind, channel=channel, enabled=True)
+            .on_conflict_do_nothing()
+        )
 
 
 def read_choices(connection: sa.Connection, user_id: int) -> dict[tuple[str, str], bool]:

@@ -9,6 +9,7 @@ Facts, by kind (money in the account's quote currency; sizes and prices as numbe
   funding?, entry_time?, exit_time?, balance?
 - system_error: what (a key of [problem]); whatever else explains it
 - daily_report: day; trades?, wins?, pnl?, equity?
+- contact_code: code, expires_at; goes to the address it proves and nowhere else
 
 Invariants:
 1. A notice about an account says SIMULATED or LIVE in its title.
@@ -224,6 +225,17 @@ def _ai_signal(writer: _Writer) -> tuple[str, list[str]]:
     return writer.say("ai_signal.title"), [writer.say("ai_signal.unavailable")]
 
 
+def _contact_code(writer: _Writer) -> tuple[str, list[str]]:
+    """Give a person the code that proves their address."""
+    until = i18n.moment(int(writer.facts.get("expires_at", 0)), writer.language, writer.zone, seconds=False)
+    code = str(writer.facts.get("code", ""))
+    return writer.say("contact_code.title", code=code), [
+        writer.say("contact_code.code", code=code),
+        writer.say("contact_code.until", time=until),
+        writer.say("contact_code.unasked"),
+    ]
+
+
 def _unknown(writer: _Writer) -> tuple[str, list[str]]:
     """Show a kind that a newer program wrote."""
     return writer.say("unknown.title"), [writer.say("line.details", details=str(dict(writer.facts)))]
@@ -269,4 +281,5 @@ _KINDS: dict[str, Callable[[_Writer], tuple[str, list[str]]]] = {
     "take_profit_hit": _take_profit_hit,
     "system_error": _system_error,
     "daily_report": _daily_report,
+    "contact_code": _contact_code,
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -92,6 +92,23 @@ def tell_user(
     urgent: bool = False,
 ) -> bool:
     """Write one notice and a delivery for each channel the person wants it on; False when it was told before."""
+    channels = channels_on(connection, user_id, kind, urgent=urgent)
+    return tell_over(connection, channels, user_id, kind, facts, key, now_ms, account_id, urgent=urgent) is not None
+
+
+def tell_over(
+    connection: sa.Connection,
+    channels: Sequence[str],
+    user_id: int,
+    kind: str,
+    facts: Mapping[str, Any],
+    key: str,
+    now_ms: int,
+    account_id: int | None = None,
+    *,
+    urgent: bool = False,
+) -> int | None:
+    """Write one notice and a delivery for each of these channels; returns its id, None when it was told before."""
     if connection.dialect.name == "postgresql":
         # Ids are given before the commit: without this a reader could see 7, then 6, and miss 6.
         connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_ORDER_LOCK})"))
@@ -110,20 +127,22 @@ def tell_user(
         .returning(notices.c.id)
     ).scalar()
     if notice_id is None:
-        return False
-    for channel in channels_on(connection, user_id, kind, urgent=urgent):
+        return None
+    for channel in channels:
         # A web notice is delivered once its row can be read; pushing it to open pages is a courtesy on top.
         is_web = channel == "web"
         connection.execute(
             sa.insert(deliveries).values(
                 notice_id=notice_id,
                 channel=channel,
+                user_id=user_id,
+                turn=0 if urgent else 1,
                 status="delivered" if is_web else "waiting",
                 due_at=now_ms,
                 delivered_at=now_ms if is_web else None,
             )
         )
-    return True
+    return int(notice_id)
 
 
 def _today(connection: sa.Connection, account_id: int) -> dict[str, float]:

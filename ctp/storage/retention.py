@@ -100,7 +100,10 @@ def prune_notices(database: Database, now_ms: int, keep_days: int) -> int:
     pending = sa.select(deliveries.c.notice_id).where(deliveries.c.status.in_(("waiting", "leased")))
     old = sa.and_(notices.c.created_at < now_ms - keep_days * DAY_MS, notices.c.id.not_in(pending))
     with database.transaction() as connection:
-        connection.execute(sa.delete(deliveries).where(deliveries.c.notice_id.in_(sa.select(notices.c.id).where(old))))
+        going = sa.select(notices.c.id).where(old)
+        # A notice that one channel still owes may have been told by a digest on another.
+        connection.execute(sa.update(deliveries).where(deliveries.c.merged_into.in_(going)).values(merged_into=None))
+        connection.execute(sa.delete(deliveries).where(deliveries.c.notice_id.in_(going)))
         return connection.execute(sa.delete(notices).where(old)).rowcount
 
 

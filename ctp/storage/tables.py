@@ -385,7 +385,11 @@ deliveries = sa.Table(
     sa.Column("delivered_at", Time),
     sa.Column("merged_into", Id, sa.ForeignKey("notices.id")),  # the digest that told it
     sa.Column("error", sa.String(256)),
+    # Of the notice, repeated here so that one index finds the head of each person's queue.
+    sa.Column("user_id", Id, sa.ForeignKey("users.id"), nullable=False),
+    sa.Column("turn", sa.Integer, nullable=False, default=1, server_default="1"),  # 0: urgent, 1: the rest
     sa.Index("ix_deliveries_status_due_at", "status", "due_at"),
+    sa.Index("ix_deliveries_queue", "user_id", "channel", "status", "turn", "notice_id"),
 )
 
 contacts = sa.Table(
@@ -396,6 +400,7 @@ contacts = sa.Table(
     sa.Column("address", sa.String(254), nullable=False, default=""),  # e-mail address; Telegram chat id
     sa.Column("sender", sa.String(32), nullable=False, default=""),  # Telegram id of the person: rights go by them
     sa.Column("confirmed_at", Time),  # nothing is sent to an address that nobody confirmed
+    sa.Column("pending_address", sa.String(254), nullable=False, default=""),  # confirmed by the code on its way
     sa.Column("code_hash", sa.String(64)),  # of the one-time code on its way
     sa.Column("code_expires_at", Time),
     sa.Column("code_attempts", sa.Integer, nullable=False, default=0),

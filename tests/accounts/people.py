@@ -11,6 +11,7 @@ from ctp.accounts.rights import Actor, machine
 from ctp.accounts.trading_accounts import NewAccount, create_account
 from ctp.accounts.users import User, add_user
 from ctp.storage.database import Database
+from ctp.storage.tables import contacts
 
 NOW = 1_700_000_000_000
 COST = 4  # the least bcrypt takes; the real cost would make the tests slow
@@ -62,3 +63,9 @@ def set_scene(database: Database) -> Scene:
             for name in ("minsu", "alice")
         ]
     return Scene(**people, minsus=made[0], alices=made[1])
+
+
+def reach(connection: sa.Connection, who: Actor, channel: str, address: str = "") -> None:
+    """Give a person a confirmed address on a channel."""
+    row = {"user_id": who.user_id, "channel": channel, "confirmed_at": NOW, "updated_at": NOW}
+    connection.execute(sa.insert(contacts).values(address=address or f"{who.name}@example.com", **row))

@@ -17,7 +17,7 @@ from ctp.notifiers.messages import Message
 from ctp.notifiers.outbox import tell_user
 from ctp.storage.database import Database
 from ctp.storage.tables import deliveries
-from tests.accounts.people import NOW, Scene, set_scene
+from tests.accounts.people import NOW, Scene, reach, set_scene
 
 RULES = NoticeSettings(attempts=4, backoff_s=10, backoff_ceiling_s=30, lease_s=60)
 
@@ -46,6 +46,7 @@ def scene(database: Database) -> Scene:
     with database.transaction() as connection:
         for actor in (made.minsu, made.alice):
             set_choice(connection, actor.user_id, "system_error", "telegram", True)
+            reach(connection, actor, "telegram")
     return made
 
 

@@ -17,7 +17,7 @@ from ctp.notifiers.outbox import tell_account, tell_operators, tell_user
 from ctp.notifiers.web import mark_read, newer_notices, newest_notice_id, recent_notices, unread_count
 from ctp.storage.database import Database
 from ctp.storage.tables import account_states, deliveries, notices
-from tests.accounts.people import NOW, Scene, set_scene
+from tests.accounts.people import NOW, Scene, reach, set_scene
 
 
 @pytest.fixture
@@ -126,6 +126,8 @@ def test_channels_are_the_reader_s_choice(database: Database, scene: Scene) -> N
         assert choices == {(kind, channel): channel == "web" for kind in KINDS for channel in CHANNELS}
         set_choice(connection, minsu, "system_error", "web", False)
         set_choice(connection, minsu, "system_error", "telegram", True)
+        set_choice(connection, minsu, "system_error", "email", True)  # of no consequence: there is no address
+        reach(connection, scene.minsu, "telegram")
         for key, urgent in (("a", False), ("b", True)):
             tell_user(connection, minsu, "system_error", {}, key, NOW, urgent=urgent)
         rows = connection.execute(
@@ -148,6 +150,8 @@ def test_who_wants_closings_hears_of_stops_too_and_once(database: Database, scen
     """A stop that was hit is one notice, on the channels of either kind."""
     minsu = scene.minsu.user_id or 0
     with database.transaction() as connection:
+        for channel in ("email", "telegram"):
+            reach(connection, scene.minsu, channel)
         set_choice(connection, minsu, "position_closed", "email", True)
         set_choice(connection, minsu, "stop_loss_hit", "telegram", True)
         set_choice(connection, minsu, "stop_loss_hit", "web", False)

@@ -111,9 +111,11 @@ def test_old_notices_go_only_when_no_channel_still_has_to_deliver_them(database:
         for number, created, status in rows:
             notice = {"id": number, "user_id": 1, "kind": "system_error", "facts": "{}", "created_at": created}
             connection.execute(sa.insert(tables.notices).values(deduplication_key=str(number), **notice))
-            connection.execute(
-                sa.insert(tables.deliveries).values(notice_id=number, channel="web", status=status, due_at=created)
-            )
+            delivery = {"notice_id": number, "user_id": 1, "due_at": created}
+            connection.execute(sa.insert(tables.deliveries).values(channel="web", status=status, **delivery))
+            if number == 2:  # told on another channel, by a digest that is old and delivered itself
+                told = {"status": "merged", "merged_into": 1}
+                connection.execute(sa.insert(tables.deliveries).values(channel="email", **told, **delivery))
     assert retention.prune_notices(database, NOW, keep_days=90) == 1
     assert left(database, tables.notices, "id") == [2, 3]
 

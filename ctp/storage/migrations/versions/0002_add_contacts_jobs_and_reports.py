@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("address", sa.String(length=254), nullable=False),
         sa.Column("sender", sa.String(length=32), nullable=False),
         sa.Column("confirmed_at", sa.BigInteger(), nullable=True),
+        sa.Column("pending_address", sa.String(length=254), nullable=False),
         sa.Column("code_hash", sa.String(length=64), nullable=True),
         sa.Column("code_expires_at", sa.BigInteger(), nullable=True),
         sa.Column("code_attempts", sa.Integer(), nullable=False),
@@ -96,6 +97,17 @@ def upgrade() -> None:
             sa.Column("merged_into", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True)
         )
         batch_op.create_foreign_key(batch_op.f("fk_deliveries_merged_into_notices"), "notices", ["merged_into"], ["id"])
+        batch_op.add_column(sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True))
+        batch_op.add_column(sa.Column("turn", sa.Integer(), server_default="1", nullable=False))
+
+    op.execute("UPDATE deliveries SET user_id = (SELECT user_id FROM notices WHERE notices.id = deliveries.notice_id)")
+    op.execute("UPDATE deliveries SET turn = 0 WHERE notice_id IN (SELECT id FROM notices WHERE urgent)")
+    with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.alter_column("user_id", nullable=False)
+        batch_op.create_foreign_key(batch_op.f("fk_deliveries_user_id_users"), "users", ["user_id"], ["id"])
+        batch_op.create_index(
+            "ix_deliveries_queue", ["user_id", "channel", "status", "turn", "notice_id"], unique=False
+        )
 
     with op.batch_alter_table("users", schema=None) as batch_op:
         batch_op.add_column(sa.Column("quiet_from", sa.Integer(), nullable=True))
