@@ -28,7 +28,7 @@ from ctp.errors import InputError, NotAllowed, NotFound, StateConflict
 from ctp.storage.database import insert_or
 from ctp.storage.tables import account_shares, accounts, commands, parameter_versions
 
-CommandKind = Literal["start", "pause", "stop_keep", "stop_close", "close_all", "unlock"]
+CommandKind = Literal["start", "pause", "stop_keep", "stop_close", "close_all", "exit_symbol", "unlock"]
 COMMAND_KINDS: tuple[CommandKind, ...] = get_args(CommandKind)
 
 # Which markets an exchange has for us; a perpetual's symbol names what it settles in ("BTC/USDT:USDT").
@@ -232,6 +232,7 @@ def ask_command(
 ) -> CommandView:
     """Ask the bot to do something with an account, and return the command.
 
+    arguments: `exit_symbol` needs `symbol`; the others have none.
     request_key: the same key again is the same command again (a double click), and returns the first.
     Raises NotFound, NotAllowed, InputError; StateConflict when the key was used for something else.
     """
@@ -242,10 +243,11 @@ def ask_command(
     account = _account_to_command(connection, actor, account_id, kind)
     if account.closed_at is not None and kind == "start":
         raise NotAllowed(f"account {account.name} is closed")
+    _check_arguments(account, kind, dict(arguments or {}))
     values = {
         "account_id": account_id,
         "kind": kind,
-        "arguments": json.dumps(dict(arguments or {})),
+        "arguments": json.dumps(dict(arguments or {}), sort_keys=True),
         "asked_by": actor.user_id,
         "door": actor.door,
         "request_key": request_key,
@@ -260,11 +262,21 @@ def ask_command(
     which = commands.c.id == new_id if new_id is not None else commands.c.request_key == request_key
     row = dict(connection.execute(sa.select(commands).where(which)).mappings().one())
     if new_id is None:
-        if (row["account_id"], row["kind"], row["asked_by"]) != (account_id, kind, actor.user_id):
+        if any(row[name] != values[name] for name in ("account_id", "kind", "arguments", "asked_by")):
             raise StateConflict(f"request_key {request_key!r} was used for another command")
         return command_view(row)
-    record(connection, actor, f"command.{kind}", f"account:{account_id}", now_ms, command=new_id)
+    record(connection, actor, f"command.{kind}", f"account:{account_id}", now_ms, command=new_id, **(arguments or {}))
     return command_view(row)
+
+
+def _check_arguments(account: AccountView, kind: str, arguments: dict[str, Any]) -> None:
+    """Raise InputError unless a command has what it needs, and nothing else."""
+    if kind == "exit_symbol":
+        symbol = arguments.pop("symbol", None)
+        if symbol not in account.symbols:
+            raise InputError("symbol", symbol, f"{account.name} trades {', '.join(account.symbols)}")
+    if arguments:
+        raise InputError("arguments", sorted(arguments), f"{kind} does not take them")
 
 
 def _account_to_command(connection: sa.Connection, actor: Actor, account_id: int, kind: str) -> AccountView:

@@ -1,4 +1,4 @@
-"""Commands to the bot: start, pause, stop, close all, unlock. The bot acknowledges; these only ask and, if told to, wait."""
+"""Commands to the bot: start, pause, stop, close, unlock. These only ask and, if told to, wait; the bot acknowledges."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ SENTENCES = {
     "stop_keep": "stop; open positions keep their stops",
     "stop_close": "stop and close its positions",
     "close_all": "close every position now",
+    "exit_symbol": "close one position now",
     "unlock": "lift the drawdown lock",
 }
 
@@ -50,12 +51,24 @@ def close_all(account: AccountOption, wait: Wait = 0, as_json: Json = False) -> 
     _ask(account, "close_all", wait, as_json)
 
 
+def close(
+    account: AccountOption,
+    symbol: Annotated[str, typer.Option(help="Whose position is closed.")],
+    wait: Wait = 0,
+    as_json: Json = False,
+) -> None:
+    """Close the position of one symbol at the market; the account trades on."""
+    _ask(account, "exit_symbol", wait, as_json, {"symbol": symbol})
+
+
 def unlock(account: AccountOption, wait: Wait = 0, as_json: Json = False) -> None:
     """Lift the drawdown lock; it is measured from today's equity again."""
     _ask(account, "unlock", wait, as_json)
 
 
-def _ask(account: str, kind: str, wait_s: float, as_json: bool) -> None:
+def _ask(
+    account: str, kind: str, wait_s: float, as_json: bool, arguments: dict[str, str] | None = None
+) -> None:
     """Write the command, wait for the bot if told to, and say how far it came."""
     from ctp.accounts.trading_accounts import ask_command
     from ctp.accounts.visible import Visible
@@ -63,7 +76,7 @@ def _ask(account: str, kind: str, wait_s: float, as_json: bool) -> None:
     with opened_database() as database:
         with database.transaction() as connection:
             found = Visible(connection, shell_owner()).find_account(account)
-            command = ask_command(connection, shell_owner(), found.id, kind, now_ms())
+            command = ask_command(connection, shell_owner(), found.id, kind, now_ms(), arguments=arguments)
         deadline = time.monotonic() + wait_s
         while command.done_at is None and time.monotonic() < deadline:
             time.sleep(POLL_S)

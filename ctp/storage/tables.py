@@ -186,7 +186,7 @@ commands = sa.Table(
     metadata,
     sa.Column("id", Id, primary_key=True),
     _owner(),
-    sa.Column("kind", sa.String(16), nullable=False),  # start, pause, stop_keep, stop_close, close_all, unlock
+    sa.Column("kind", sa.String(16), nullable=False),  # start, pause, stop_keep, stop_close, close_all, exit_symbol, unlock
     sa.Column("arguments", sa.Text, nullable=False, default="{}"),
     sa.Column("asked_by", Id, sa.ForeignKey("users.id")),
     sa.Column("door", sa.String(16), nullable=False),

@@ -1,32 +1,36 @@
-"""Commands of people: Start, Pause, Stop (keep or close), Close all, Unlock. Asked, acknowledged, done.
+"""Commands of people: Start, Pause, Stop (keep or close), Close all, close one symbol, Unlock. Asked, acknowledged, done.
 
 Invariants:
 1. A command takes effect on entries the moment it is read, also while orders are being sent: the status is written and
    the acknowledgement with it, before anything else is tried.
 2. "Done" means what the person asked for is true: nothing working and, where asked, flat.
-3. A command that was asked while the bot was dead is obeyed at start-up, in the order of asking.
+3. Closing one symbol closes the position that was open when it was asked for, not one that is opened afterwards.
+4. A command that was asked while the bot was dead is obeyed at start-up, in the order of asking.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from ctp.core.orders import ENTRY
 from ctp.core.types import FLAT
-from ctp.errors import CtpError, ExchangeBusy, ExchangeDown, NotAllowed
-from ctp.storage.tables import commands
+from ctp.errors import CtpError, ExchangeBusy, ExchangeDown, NotAllowed, NotFound
+from ctp.storage.tables import commands, orders
 from ctp.trading.engine import Engine
 from ctp.trading.protection import leave, settle_down
+from ctp.trading.results import DONE, NEVER_STARTED, OVERRULED
 from ctp.trading.store import PAUSED, RUNNING, STOPPED
 
-START, PAUSE, STOP_KEEP, STOP_CLOSE, CLOSE_ALL, UNLOCK = KINDS = (
+START, PAUSE, STOP_KEEP, STOP_CLOSE, CLOSE_ALL, EXIT_SYMBOL, UNLOCK = KINDS = (
     "start",
     "pause",
     "stop_keep",
     "stop_close",
     "close_all",
+    "exit_symbol",
     "unlock",
 )
 STATUS_AFTER = {START: RUNNING, PAUSE: PAUSED, STOP_KEEP: STOPPED, STOP_CLOSE: STOPPED, CLOSE_ALL: PAUSED}
@@ -39,6 +43,8 @@ class Command(NamedTuple):
     id: int
     account_id: int
     kind: str
+    arguments: dict[str, Any]
+    asked_at: int
     acknowledged_at: int | None
 
 
@@ -46,7 +52,9 @@ def read_open(connection: sa.Connection) -> list[Command]:
     """Return every command that is not done, oldest first."""
     columns = [commands.c[name] for name in Command._fields]
     query = sa.select(*columns).where(commands.c.done_at.is_(None)).order_by(commands.c.id)
-    return [Command(**row._mapping) for row in connection.execute(query)]
+    return [
+        Command(**{**row._mapping, "arguments": json.loads(row.arguments)}) for row in connection.execute(query)
+    ]
 
 
 def finish(connection: sa.Connection, command_id: int, result: str, now_ms: int) -> None:
@@ -81,17 +89,20 @@ async def acknowledge(engine: Engine, command: Command) -> None:
 async def obey(engine: Engine, command: Command) -> bool:
     """Do what an acknowledged command asks; returns whether it is done. Ask again until it is."""
     desk = engine.desk
-    result = "done"
+    result = DONE
     async with desk.lock:
         try:
             if command.kind == START:
                 result = await _start(engine, command)
             elif desk.view is None:
-                result = "the account has never started"
+                result = NEVER_STARTED
             elif command.kind == UNLOCK:
                 await _unlock(engine)
             elif command.kind in (STOP_CLOSE, CLOSE_ALL):
                 if not await _close_positions(engine):
+                    return False
+            elif command.kind == EXIT_SYMBOL:
+                if not await _close_symbol(engine, command):
                     return False
             elif not _has_no_entries(engine):
                 return False
@@ -119,9 +130,9 @@ async def _start(engine: Engine, command: Command) -> str:
         return True
 
     if not await desk.run(work):
-        return "a later command stopped it"
+        return OVERRULED
     desk.status = RUNNING
-    return "done"
+    return DONE
 
 
 async def _check_key(engine: Engine) -> None:
@@ -170,6 +181,30 @@ async def _close_positions(engine: Engine) -> bool:
     await settle_down(desk, desk.account.symbols)
     is_flat = all(state.position.side == FLAT for state in desk.current.folded.memory.states)
     return is_flat and not desk.current.unfinished
+
+
+async def _close_symbol(engine: Engine, command: Command) -> bool:
+    """Leave one symbol at the market; returns whether it is flat and nothing of it works any more."""
+    desk, symbol = engine.desk, str(command.arguments.get("symbol", ""))
+    if symbol not in desk.account.symbols:
+        raise NotFound(f"this account does not trade {symbol}")
+    if any(row.symbol == symbol and row.purpose == ENTRY for row in desk.current.unfinished.values()):
+        await engine.look([symbol])
+    if await desk.run(lambda c: _was_opened_later(c, desk.current.folded.memory.entry_orders.get(symbol), command)):
+        return True
+    if desk.state(symbol).position.side != FLAT:
+        await leave(desk, symbol, FORCE_EXIT, desk.current.memory.decision_time)
+    await settle_down(desk, [symbol])
+    works = any(row.symbol == symbol for row in desk.current.unfinished.values())
+    return desk.state(symbol).position.side == FLAT and not works
+
+
+def _was_opened_later(connection: sa.Connection, entry_order: str | None, command: Command) -> bool:
+    """Return whether the open position came after the command: the one that was meant is gone."""
+    if entry_order is None:
+        return False
+    planned_at = connection.execute(sa.select(orders.c.planned_at).where(orders.c.id == entry_order)).scalar()
+    return planned_at is not None and planned_at > command.asked_at
 
 
 def _has_no_entries(engine: Engine) -> bool:

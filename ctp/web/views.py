@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ctp.accounts.readings import Reading, open_positions, read_account
-from ctp.accounts.visible import AccountState, CommandView, Visible
+from ctp.accounts.visible import AccountState, Visible
 from ctp.errors import NotFound
 from ctp.i18n import has_text, text
+from ctp.trading.results import problem_of
 from ctp.trading.why import why
 from ctp.web.people import Visitor
 from ctp.web.series import SeriesCache, chart_series
@@ -20,12 +21,6 @@ EXCHANGES = {
     "okx": "OKX",
     "upbit": "Upbit",
     "bithumb": "Bithumb",
-}
-_DONE = "done"
-# What the bot writes as the result of a command, in its own words; anything else is an error's.
-_KNOWN_RESULTS = {
-    "the account has never started": "web.command.never_started",
-    "a later command stopped it": "web.command.overruled",
 }
 _DESK_TRADES, _DESK_DECISIONS, _DESK_COMMANDS = 50, 30, 3
 
@@ -127,18 +122,10 @@ def command_views(visible: Visible, reading: Reading, visitor: Visitor, *, limit
             "asked_at": row.asked_at,
             "acknowledged_at": row.acknowledged_at,
             "done_at": row.done_at,
-            "problem": _problem(row, visitor.language),
+            "problem": problem_of(row.result if row.done_at else None, visitor.language),
         }
         for row in visible.commands(reading.id, limit=limit)
     ]
-
-
-def _problem(command: CommandView, language: str) -> str | None:
-    """Return why a command that came to its end did not do what it asked; None when it did or is under way."""
-    if command.done_at is None or command.result in (None, "", _DONE):
-        return None
-    known = _KNOWN_RESULTS.get(str(command.result))
-    return text(known, language) if known else text("web.command.failed", language, reason=command.result)
 
 
 def desk_view(

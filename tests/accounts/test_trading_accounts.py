@@ -217,6 +217,28 @@ def test_a_double_click_is_one_command(database: Database, scene: Scene) -> None
             ask_command(connection, scene.alice, scene.alices, "close_all", NOW, request_key="click-1")
 
 
+def test_closing_one_symbol_names_one_the_account_trades(database: Database, scene: Scene) -> None:
+    """And the same request key for another symbol is another command, which is refused."""
+    with database.transaction() as connection:
+        symbol = {"symbol": "BTC/USDT:USDT"}
+        first = ask_command(
+            connection, scene.minsu, scene.minsus, "exit_symbol", NOW, request_key="update-1", arguments=symbol
+        )
+        assert first.arguments == symbol
+        with pytest.raises(StateConflict):
+            other = {"symbol": "ETH/USDT:USDT"}
+            ask_command(
+                connection, scene.minsu, scene.minsus, "exit_symbol", NOW, request_key="update-1", arguments=other
+            )
+        for wrong in ({}, {"symbol": "XMR/USDT:USDT"}, {"symbol": 5}):
+            with pytest.raises(InputError, match="trades BTC"):
+                ask_command(connection, scene.minsu, scene.minsus, "exit_symbol", NOW, arguments=wrong)
+        with pytest.raises(InputError, match="does not take"):
+            ask_command(connection, scene.minsu, scene.minsus, "pause", NOW, arguments={"risk_fraction": 0.5})
+        with pytest.raises(NotFound):  # an administrator may close everything, not pick
+            ask_command(connection, scene.ada, scene.minsus, "exit_symbol", NOW, arguments=symbol)
+
+
 def test_an_unknown_command_or_account_is_refused(database: Database, scene: Scene) -> None:
     """By field, and by NotFound."""
     with database.transaction() as connection:

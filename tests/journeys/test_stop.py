@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from ctp.storage.tables import account_states, commands, decisions, orders, trades
 from ctp.trading.settled import is_settled
@@ -49,6 +51,49 @@ def test_close_leaves_nothing_but_the_owners_own_coins(venue: str, kind: str, st
             assert position_sizes(rig, account) == {}
             last = rig.rows(decisions, decisions.c.account_id == account, order=decisions.c.id)[-1]
             assert (last.outcome, last.reason) == ("refused", "paused")
+
+    asyncio.run(journey())
+
+
+@VENUES
+def test_closing_one_symbol_leaves_the_others_and_the_account_trading(venue: str, tmp_path: Path) -> None:
+    async def journey() -> None:
+        async with trading_rig(tmp_path, USDM if venue == "usdm" else SPOT, history=100) as rig:
+            account = await _holding(rig, venue)
+            held = position_sizes(rig, account)
+            symbol = min(held)
+            assert await rig.command(account, "exit_symbol", symbol=symbol) == "done"
+            assert position_sizes(rig, account) == {name: size for name, size in held.items() if name != symbol}
+            check_truth(rig, account)
+            assert _status(rig, account) == "running"
+            assert [(row.symbol, row.exit_reason) for row in rig.trades(account)] == [(symbol, "force_exit")]
+            assert "does not trade" in await rig.command(account, "exit_symbol", symbol="XMR/USDT")
+            await rig.advance([account], 2)  # the rule enters again: the account was not paused
+            assert symbol in position_sizes(rig, account)
+
+    asyncio.run(journey())
+
+
+def test_a_position_opened_after_closing_was_asked_for_is_not_closed(tmp_path: Path) -> None:
+    async def journey() -> None:
+        async with trading_rig(tmp_path, USDM, history=100) as rig:
+            account = await _holding(rig, "usdm")
+            held = position_sizes(rig, account)
+            with rig.database.transaction() as connection:  # asked before the position was there, read only now
+                connection.execute(
+                    sa.insert(commands).values(
+                        account_id=account,
+                        kind="exit_symbol",
+                        arguments=json.dumps({"symbol": min(held)}),
+                        door="test",
+                        asked_at=0,
+                    )
+                )
+            await rig.until(
+                lambda: rig.rows(commands, commands.c.kind == "exit_symbol")[-1].done_at is not None, "done"
+            )
+            assert position_sizes(rig, account) == held
+            assert rig.trades(account) == []
 
     asyncio.run(journey())
 

@@ -132,18 +132,24 @@ class Rig:
             self.exchange.add_account(AccountSettings(f"key{account_id}", "secret", Decimal(10_000), spot, fee_side))
         return int(account_id)
 
-    def ask(self, account_id: int, kind: str) -> int:
+    def ask(self, account_id: int, kind: str, **arguments: str) -> int:
         """Append a command; returns its id."""
         with self.database.transaction() as connection:
             return int(
                 connection.execute(
-                    sa.insert(commands).values(account_id=account_id, kind=kind, door="test", asked_at=0)
+                    sa.insert(commands).values(
+                        account_id=account_id,
+                        kind=kind,
+                        arguments=json.dumps(arguments),
+                        door="test",
+                        asked_at=SystemClock().now_ms(),
+                    )
                 ).inserted_primary_key[0]
             )
 
-    async def command(self, account_id: int, kind: str) -> str:
+    async def command(self, account_id: int, kind: str, **arguments: str) -> str:
         """Ask for something and wait until it is done; returns the result."""
-        number = self.ask(account_id, kind)
+        number = self.ask(account_id, kind, **arguments)
         await self.until(lambda: self.one(commands, commands.c.id == number).done_at is not None, f"{kind} done")
         return str(self.one(commands, commands.c.id == number).result)
 

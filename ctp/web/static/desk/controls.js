@@ -29,7 +29,7 @@ function confirmCommand(kind, account) {
 
 // Show how far a command has come: asked, acknowledged, and what it wanted done.
 function commandItem(command) {
-  const last = ["stop_close", "close_all"].includes(command.kind) ? "step.flat" : "step.done";
+  const last = ["stop_close", "close_all", "exit_symbol"].includes(command.kind) ? "step.flat" : "step.done";
   const stages = [["step.asked", command.asked_at], ["step.acknowledged", command.acknowledged_at], [last, command.done_at]];
   const waiting = stages.findIndex(([, at]) => !at);
   const step = ([name, at], index) => {
