@@ -14,7 +14,7 @@ from ctp.core.trader import start_account, start_trader
 from ctp.core.types import Candle
 from ctp.trading.decision import warm
 
-FLOATS = st.floats(allow_nan=True, allow_infinity=True)
+FLOATS = st.floats(allow_nan=False) | st.just(float("nan"))  # JSON keeps that a number is missing, not a NaN's payload
 STRATEGY = RsiMeanReversion(trend_window=5, stop_atr=2.0).values()
 
 
