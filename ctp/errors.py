@@ -18,6 +18,8 @@ CtpError
 │   ├── OrderMissing       the exchange says it does not know this order
 │   └── KeyRefused         the exchange refuses this key; stop this account only
 ├── DeliveryError          carries permanent: bool
+│   ├── AddressRefused     this address will never be reached: block it, tell its owner elsewhere
+│   └── ChannelRefused     the channel refuses us (token, password): an operator must act, everything waits
 └── BackupDamaged          carries the file and both hashes
 ```
 
@@ -123,6 +125,22 @@ class DeliveryError(CtpError):
         """Carry the reason, whether it is final and when to try again."""
         super().__init__(reason)
         self.permanent, self.retry_after_s = permanent, retry_after_s
+
+
+class AddressRefused(DeliveryError):
+    """The channel refuses this address for good: it blocked us, or does not exist."""
+
+    def __init__(self, reason: str) -> None:
+        """Carry the channel's reason."""
+        super().__init__(reason, permanent=True)
+
+
+class ChannelRefused(DeliveryError):
+    """The channel refuses this installation: nothing can be sent until an operator has acted; nothing is lost."""
+
+    def __init__(self, reason: str, retry_after_s: float = 300.0) -> None:
+        """Carry the channel's reason and when to see whether it has been mended."""
+        super().__init__(reason, permanent=False, retry_after_s=retry_after_s)
 
 
 class BackupDamaged(CtpError):
