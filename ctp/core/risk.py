@@ -172,12 +172,24 @@ def _check_size(
 
 
 @kernel
+def day_of(risk: Any, time: int) -> int:
+    """Return the day of the risk zone that contains a time, in days since 1970."""
+    return (time + int(risk.zone_offset * HOUR_MS)) // DAY_MS
+
+
+@kernel
+def is_daily_loss(risk: Any, day_start_equity: float, equity: float) -> bool:
+    """Return whether equity has come down to the day's loss limit."""
+    return equity <= (1.0 - risk.daily_loss_limit) * day_start_equity
+
+
+@kernel
 def mark_account(risk: Any, account: Account, equity: float, close_time: int) -> Account:
     """Take the account to a decision: the day may turn, the peak may rise, locks may engage.
 
     close_time: when the candle closed; a close at midnight of the risk zone belongs to the new day.
     """
-    day = (close_time + int(risk.zone_offset * HOUR_MS)) // DAY_MS
+    day = day_of(risk, close_time)
     day_start = account.day_start_equity
     daily_locked = account.daily_locked
     peak = account.peak
@@ -186,7 +198,7 @@ def mark_account(risk: Any, account: Account, equity: float, close_time: int) ->
         daily_locked = 0
     if not account.is_started or equity > peak:
         peak = equity
-    if equity <= (1.0 - risk.daily_loss_limit) * day_start:
+    if is_daily_loss(risk, day_start, equity):
         daily_locked = 1
     drawdown_locked = account.drawdown_locked
     if risk.max_drawdown < 1.0 and equity <= (1.0 - risk.max_drawdown) * peak:

@@ -252,7 +252,7 @@ ledger = sa.Table(
     metadata,
     sa.Column("id", Id, primary_key=True),
     _owner(),
-    sa.Column("kind", sa.String(16), nullable=False),  # fill, funding, transfer, liquidation_fee, correction
+    sa.Column("kind", sa.String(16), nullable=False),  # fill, funding, transfer, lock
     sa.Column("symbol", sa.String(48), nullable=False, default=""),
     sa.Column("time", Time, nullable=False),  # the exchange's time
     sa.Column("order_id", sa.String(36), sa.ForeignKey("orders.id")),
@@ -260,7 +260,8 @@ ledger = sa.Table(
     sa.Column("side", sa.String(4)),
     sa.Column("price", Exact),
     sa.Column("size", Exact),
-    sa.Column("amount", Exact, nullable=False),  # fee of a fill (>= 0); funding, transfer: signed
+    # fee of a fill (>= 0); funding, transfer: signed; lock: the equity that reached the day's loss limit
+    sa.Column("amount", Exact, nullable=False),
     sa.Column("asset", sa.String(16), nullable=False),
     sa.Column("reason", sa.String(32), nullable=False, default=""),
     sa.Column("recorded_at", Time, nullable=False),

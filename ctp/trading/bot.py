@@ -307,9 +307,12 @@ class Bot:
                 for worker in self._of(venue):
                     worker.missed_candles()
                 continue
+            workers = self._of(venue)
             for update in updates:
-                for worker in self._of(venue):
+                for worker in workers:
                     worker.offer(update)
+            for worker in workers:
+                worker.watch_equity()
             due = candles.due(updates)
             if due:
                 self._in_background(self._write_candles(candles, due))

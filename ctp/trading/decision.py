@@ -20,6 +20,8 @@ from ctp.core.trader import close_candles, with_position
 from ctp.core.types import (
     ALLOWED,
     CLOCK_DRIFT,
+    DAILY_LOSS_LOCK,
+    DRAWDOWN_LOCK,
     ENTER,
     EXCHANGE_UNAVAILABLE,
     EXIT_REASONS,
@@ -34,6 +36,7 @@ from ctp.core.types import (
     REFUSALS,
     REFUSED,
     STALE_CANDLE,
+    Account,
     Candle,
     Intent,
     Market,
@@ -42,7 +45,7 @@ from ctp.core.types import (
 )
 from ctp.core.types import EXIT as EXIT_OUTCOME
 from ctp.trading.exchange import BUY, SELL
-from ctp.trading.fold import Memory
+from ctp.trading.fold import Fact, Memory
 
 NO_CANDLE_SEEN = Candle(0, NAN, NAN, NAN, NAN, NAN)
 STOPPED = "stopped"  # reason of an exit signal that a stopped account leaves to its owner
@@ -67,6 +70,7 @@ class Conditions(NamedTuple):
     is_clock_off: bool
     is_stale: bool
     in_flight: Mapping[str, Plan | None]  # symbols with an unfinished market order; its plan when it is an entry
+    lock: Fact | None = None  # the day was locked since the last decision
 
 
 class PlannedOrder(NamedTuple):
@@ -95,6 +99,7 @@ class Decided(NamedTuple):
     memory: Memory
     orders: tuple[PlannedOrder, ...]
     journal: tuple[JournalRow, ...]
+    locks: tuple[str, ...] = ()  # that engaged at this close
 
 
 def gate_of(symbol: str, conditions: Conditions) -> int:
@@ -142,12 +147,26 @@ def decide_close(
     for number, symbol in enumerate(folded.symbols):
         state, intent, market = states[number], intents[number], rules.markets[number]
         leaves = intent.outcome == EXIT_OUTCOME and conditions.leaves_exits
-        journal.append(_journal_row(rules.strategy, market, symbol, state, intent, candles.get(symbol), leaves))
+        row = _journal_row(rules.strategy, market, symbol, state, intent, candles.get(symbol), leaves)
+        if conditions.lock is not None and account.daily_locked:
+            # A replay of the candles alone does not know this lock: here is why the account decided otherwise.
+            row.numbers.update(locked_at=conditions.lock.time, lock_equity=float(conditions.lock.amount))
+        journal.append(row)
         if symbol not in conditions.in_flight and not leaves:
             orders += _planned(symbol, state, intent)
     first_times = {symbol: candle.time for symbol, candle in candles.items()} | dict(folded.first_times)
     memory = folded._replace(states=tuple(states), account=account, decision_time=time, first_times=first_times)
-    return Decided(memory, tuple(orders), tuple(journal))
+    return Decided(memory, tuple(orders), tuple(journal), _engaged(folded.account, account))
+
+
+def _engaged(before: Account, after: Account) -> tuple[str, ...]:
+    """Return the locks that hold after a decision and did not before it, or held for the day before."""
+    engaged = []
+    if after.daily_locked and not (before.daily_locked and before.day == after.day):
+        engaged.append(REFUSALS[DAILY_LOSS_LOCK])
+    if after.drawdown_locked and not before.drawdown_locked:
+        engaged.append(REFUSALS[DRAWDOWN_LOCK])
+    return tuple(engaged)
 
 
 def _planned(symbol: str, state: TraderState, intent: Intent) -> list[PlannedOrder]:

@@ -22,7 +22,7 @@ from ctp.core.types import Market, TraderState
 from ctp.logs import logger
 from ctp.trading import notices, rows
 from ctp.trading.decision import Rules
-from ctp.trading.exchange import AccountEvent, Exchange
+from ctp.trading.exchange import AccountEvent, CandleUpdate, Exchange
 from ctp.trading.fold import Fact
 from ctp.trading.market_rules import exact_size
 from ctp.trading.rows import OrderNews, OrderRow
@@ -55,6 +55,7 @@ class Desk:
     rules: Rules | None = None
     view: View | None = None
     last_fill_ids: dict[str, str] = dataclasses.field(default_factory=dict)
+    prices: dict[str, CandleUpdate] = dataclasses.field(default_factory=dict)  # by symbol, the open candle's newest
     is_exchange_down: bool = False
     key_error: str = ""
 
@@ -124,7 +125,8 @@ class Desk:
         if not news and not facts:
             return self.current
         memory, rules, now_ms = self.current.memory, self.terms, self.clock.now_ms()
-        view = await self.run(lambda c: self.store.record(c, memory, rules, news, facts, now_ms))
+        prices = dict(self.prices)
+        view = await self.run(lambda c: self.store.record(c, memory, rules, news, facts, prices, now_ms))
         for fact in facts:
             if fact.external_id.isdigit() and fact.kind == "fill":
                 newest = self.last_fill_ids.get(fact.symbol, "-1")

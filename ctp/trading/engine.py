@@ -22,8 +22,9 @@ from ctp.errors import ExchangeBusy, ExchangeDown, ExchangeError, KeyRefused, No
 from ctp.trading import rows, sync
 from ctp.trading.decision import Conditions, PlannedOrder, Rules, candles_needed, decide_close, warm
 from ctp.trading.desk import Desk
+from ctp.trading.equity_watch import Breach, breach_between_closes, lock_fact
 from ctp.trading.exchange import CandleUpdate, PublicMarket
-from ctp.trading.fold import Memory, fold
+from ctp.trading.fold import LOCK, Memory, fold
 from ctp.trading.memory_text import forget_indicators, read_memory
 from ctp.trading.parameters import read_parameters
 from ctp.trading.protection import carry_out, settle_down
@@ -349,6 +350,23 @@ class Engine:
         view = self.desk.current
         return any(state.position.lots for state in view.memory.states) or any(view.facts)
 
+    async def lock_the_day(self, breach: Breach) -> None:
+        """Lock the day because equity reached its loss limit between two closes.
+
+        What the exchange knows better comes first: a stop that has filled meanwhile ended the loss at its price.
+        """
+        desk = self.desk
+        async with desk.lock:
+            if desk.view is None:
+                return
+            await self._read_only([one for one in desk.account.symbols if sync.needs_look(desk, one)])
+            found = breach_between_closes(desk.current, desk.terms, breach.prices, breach.candle_time)
+            if found is None:
+                return
+            day = desk.current.folded.memory.account.day
+            await desk.record([], [lock_fact(found, day, desk.account.quote)])
+            desk.log.warning("day_locked", equity=found.equity, market_time=found.time)
+
     def _conditions(self, time: int, market_now: int, unavailable: frozenset[str]) -> Conditions:
         """Return what holds outside the definition at the close of the candle that opened at `time`."""
         desk = self.desk
@@ -361,6 +379,7 @@ class Engine:
             is_clock_off=self.is_clock_off,
             is_stale=market_now > time + length + allowed_ms,
             in_flight=desk.current.in_flight(),
+            lock=next((fact for fact in desk.current.facts if fact.kind == LOCK), None),
         )
 
     def _order_row(self, order: PlannedOrder, time: int) -> OrderRow:

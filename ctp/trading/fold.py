@@ -1,6 +1,6 @@
 """Facts, then fold: the trading state is the state at the last decision plus what happened since. Pure.
 
-Fills, funding and transfers are facts of the ledger, in whatever order they were learnt. Folding books them in the order
+Fills, funding, transfers and locks are facts of the ledger, in whatever order they were learnt. Folding books them in the order
 of the definition (semantics §1): candle by candle, symbol by symbol, funding before fills. So the state does not depend on
 when we learnt something, and equals the backtest's to the bit.
 
@@ -34,6 +34,7 @@ from ctp.trading.market_rules import lots_of
 
 MINUTE_MS = 60_000
 FILL, FUNDING, TRANSFER = "fill", "funding", "transfer"
+LOCK = "lock"  # equity reached the day's loss limit between two closes; the amount is that equity
 
 
 class Fact(NamedTuple):
@@ -180,6 +181,8 @@ class _Booking:
         """Book one fact."""
         if fact.kind == TRANSFER:
             self._book_transfer(float(fact.amount))
+        elif fact.kind == LOCK:
+            self.account = self.account._replace(daily_locked=1)
         elif fact.symbol not in self.index:
             self.account = with_balance(self.account, self.account.balance + _balance_change(fact))
         elif fact.kind == FUNDING:

@@ -12,7 +12,17 @@ import sqlalchemy as sa
 
 from ctp.core.orders import ENTRY, FILLED, REJECTED
 from ctp.core.steps import price_of, size_of
-from ctp.core.types import EXIT_REASONS, LIQUIDATION, LONG, STOP_LOSS, TAKE_PROFIT, TRAILING_STOP, Market
+from ctp.core.types import (
+    DAILY_LOSS_LOCK,
+    EXIT_REASONS,
+    LIQUIDATION,
+    LONG,
+    REFUSALS,
+    STOP_LOSS,
+    TAKE_PROFIT,
+    TRAILING_STOP,
+    Market,
+)
 from ctp.notifiers.kinds import Kind
 from ctp.notifiers.outbox import tell_account
 from ctp.trading import rows
@@ -60,12 +70,15 @@ def after_facts(
     markets: Sequence[Market],
     order_ids: Sequence[str],
     closed: Sequence[ClosedTrade],
+    equity: float,
     now_ms: int,
 ) -> None:
     """Tell about orders that have filled and positions that have opened or closed.
 
-    order_ids: orders about which something was just learnt. closed: trades written just now.
+    order_ids: orders about which something was just learnt. closed: trades written just now. equity: at the newest
+    prices; what the account's row says is as old as the last decision.
     """
+    today = _today(current, equity)
     numbers = {symbol: number for number, symbol in enumerate(current.symbols)}
     for order_id in order_ids:
         order = rows.read_order(connection, order_id)
@@ -85,6 +98,7 @@ def after_facts(
             "fee": float(fee),
             "fee_asset": fee_asset,
             "reason": order.reason,
+            **today,
         }
         tell(connection, account, TRADE_EXECUTED, done, f"filled:{order.id}", now_ms)
         number = numbers.get(order.symbol)
@@ -104,14 +118,39 @@ def after_facts(
             "reason": order.reason,
             "risk": size * abs(position.entry_price - stop),
             "equity": position.entry_equity,
+            **today,
         }
         tell(connection, account, POSITION_OPENED, opened, f"opened:{order.id}", now_ms)
     for one in closed:
-        tell_closed(connection, account, one, markets[numbers[one.symbol]], current, now_ms)
+        tell_closed(connection, account, one, markets[numbers[one.symbol]], current, today, now_ms)
+
+
+def tell_lock(
+    connection: sa.Connection, account: AccountInfo, what: str, current: Memory, equity: float, now_ms: int
+) -> None:
+    """Tell that a lock ended all entries: the day's once a day, the drawdown's each time it engages."""
+    money = current.account
+    is_for_the_day = what == REFUSALS[DAILY_LOSS_LOCK]
+    number = money.day if is_for_the_day else current.decision_time
+    limit = {"day_start_equity": money.day_start_equity} if is_for_the_day else {"peak": money.peak}
+    facts = {"equity": equity, **limit, **_today(current, equity)}
+    tell_trouble(connection, account, what, f"{what}:{number}", now_ms, urgent=not is_for_the_day, **facts)
+
+
+def _today(current: Memory, equity: float) -> dict[str, float]:
+    """Return today's profit so far; nothing before the first decision, which opens the first day."""
+    money = current.account
+    return {"day_pnl": equity - money.day_start_equity} if money.is_started else {}
 
 
 def tell_closed(
-    connection: sa.Connection, account: AccountInfo, one: ClosedTrade, market: Market, current: Memory, now_ms: int
+    connection: sa.Connection,
+    account: AccountInfo,
+    one: ClosedTrade,
+    market: Market,
+    current: Memory,
+    today: dict[str, float],
+    now_ms: int,
 ) -> None:
     """Tell that a position was closed, and whether its stop-loss or take-profit did it."""
     trade = one.trade
@@ -129,6 +168,7 @@ def tell_closed(
         "fee": trade.fee,
         "funding": trade.funding,
         "balance": current.account.balance,
+        **today,
     }
     kind = _CLOSED_BY.get(trade.reason, POSITION_CLOSED)
     tell(connection, account, kind, facts, f"closed:{one.entry_order_id}", now_ms)

@@ -19,7 +19,8 @@ from ctp.core.rules import Costs, MarketRules, is_perpetual_symbol
 from ctp.core.strategies import find
 from ctp.core.types import Market
 from ctp.errors import NotFound
-from ctp.storage.tables import account_states, accounts, parameter_versions
+from ctp.storage.tables import account_states, accounts, ledger, parameter_versions
+from ctp.trading.fold import LOCK
 from ctp.trading.market_rules import rules_and_costs
 from ctp.trading.parameters import DEFAULT_STRATEGY
 
@@ -36,6 +37,7 @@ class Replay(NamedTuple):
     risk: DynamicRiskManager
     rules: dict[str, MarketRules]
     costs: dict[str, Costs]
+    locks: dict[int, float]  # when the day was locked between two closes, and the equity that did it: not in any candle
 
 
 def read_replay(connection: sa.Connection, account_id: int) -> Replay:
@@ -62,7 +64,14 @@ def read_replay(connection: sa.Connection, account_id: int) -> Replay:
         risk.for_market(is_perpetual_symbol(symbols[0])),
         {symbol: rules for symbol, (rules, _) in made.items()},
         {symbol: costs for symbol, (_, costs) in made.items()},
+        _locks(connection, account_id),
     )
+
+
+def _locks(connection: sa.Connection, account_id: int) -> dict[int, float]:
+    """Return the locks that engaged between two closes."""
+    query = sa.select(ledger.c.time, ledger.c.amount).where(ledger.c.account_id == account_id, ledger.c.kind == LOCK)
+    return {row.time: float(row.amount) for row in connection.execute(query.order_by(ledger.c.id))}
 
 
 def _market(plain: dict[str, Any]) -> Market:

@@ -23,7 +23,8 @@ from ctp.storage.database import insert_or
 from ctp.storage.tables import account_states, decisions, equity_samples, ledger, orders
 from ctp.trading import notices, rows
 from ctp.trading.decision import Decided, JournalRow, Rules
-from ctp.trading.fold import TRANSFER, EntryPlan, Fact, Folded, Memory, Terms, fold
+from ctp.trading.equity_watch import Prices, equity_at
+from ctp.trading.fold import LOCK, TRANSFER, EntryPlan, Fact, Folded, Memory, Terms, fold
 from ctp.trading.memory_text import write_memory
 from ctp.trading.rows import OrderNews, OrderRow
 
@@ -174,6 +175,8 @@ class Store:
         rows.insert_orders(connection, planned)
         self._sample(connection, memory)
         self._save(connection, memory, current, rules, now_ms)
+        for what in decided.locks:
+            notices.tell_lock(connection, self.account, what, memory, memory.account.equity, now_ms)
 
     def after_decision(self, view: View, decided: Decided, planned: Sequence[OrderRow], rules: Rules) -> View:
         """Return the view that follows from a decision once it is committed; nothing needs to be read again."""
@@ -190,9 +193,10 @@ class Store:
         rules: Rules,
         news: Sequence[OrderNews],
         facts: Sequence[Fact],
+        prices: Prices,
         now_ms: int,
     ) -> View:
-        """Write facts and order news with all that follows from them."""
+        """Write facts and order news with all that follows from them. `prices` tell today's P&L to whoever is told."""
         rows.insert_facts(connection, self.account.id, facts, now_ms)
         filled = rows.filled_sizes(connection, sorted({fact.order_id for fact in facts if fact.order_id}))
         booked = [OrderNews(name, Progress(PARTIAL, size)) for name, size in filled.items()]
@@ -203,7 +207,12 @@ class Store:
         if facts:
             self._save(connection, memory, view.folded.memory, rules, now_ms)
         finished = {one.id for one in news} | {fact.order_id for fact in facts if fact.order_id}
-        notices.after_facts(connection, self.account, view.folded.memory, rules.markets, sorted(finished), closed, now_ms)
+        current = view.folded.memory
+        equity = equity_at(current, rules.markets, prices, current.decision_time + rules.timeframe_ms)
+        notices.after_facts(connection, self.account, current, rules.markets, sorted(finished), closed, equity, now_ms)
+        for fact in facts:
+            if fact.kind == LOCK:
+                notices.tell_lock(connection, self.account, fact.reason, current, float(fact.amount), now_ms)
         return view
 
     def due_exits(self, connection: sa.Connection, view: View) -> dict[str, tuple[str, int]]:
@@ -273,7 +282,7 @@ class Store:
             equity=account.equity,
             balance=current.account.balance,
             day_start_equity=account.day_start_equity,
-            daily_locked=bool(account.daily_locked),
+            daily_locked=bool(current.account.daily_locked),
             drawdown_locked=bool(account.drawdown_locked),
             **more,
         )

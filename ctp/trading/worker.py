@@ -16,6 +16,7 @@ from ctp.core.types import Candle
 from ctp.errors import CtpError, ExchangeBusy, ExchangeError, KeyRefused
 from ctp.trading import sync
 from ctp.trading.engine import Engine
+from ctp.trading.equity_watch import Breach, breach_between_closes
 from ctp.trading.exchange import FUNDING_HINT, CandleUpdate
 from ctp.trading.reconciling import reconcile
 from ctp.trading.store import BLOCKED
@@ -39,6 +40,7 @@ class Worker:
         self._candle_news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._failures = 0
+        self._breach: Breach | None = None
         self.is_behind = False
 
     def start(self) -> None:
@@ -64,6 +66,17 @@ class Worker:
         if update.is_closed:
             self._pending.setdefault(update.candle.time, {})[update.symbol] = update.candle
             self._candle_news.set()
+        else:
+            self.desk.prices[update.symbol] = update
+
+    def watch_equity(self) -> None:
+        """Look at equity at the newest prices; a breach of the day's loss limit is acted on when the desk is free."""
+        desk = self.desk
+        if desk.view is None or self._breach is not None or not self.engine.is_ready:
+            return
+        self._breach = breach_between_closes(desk.view, desk.terms, desk.prices)
+        if self._breach is not None:
+            desk.wake.set()
 
     def missed_candles(self) -> None:
         """Take note that the market's stream broke: candles may be missing."""
@@ -144,6 +157,9 @@ class Worker:
             desk.wake.clear()
             desk.hints.clear()
             return
+        if self._breach is not None:
+            breach, self._breach = self._breach, None
+            await self.engine.lock_the_day(breach)
         if desk.status == BLOCKED and not is_due:
             desk.wake.clear()
             desk.hints.clear()
