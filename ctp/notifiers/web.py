@@ -28,12 +28,25 @@ class WebNotice(NamedTuple):
 
 
 def recent_notices(
-    connection: sa.Connection, user_id: int | None, *, limit: int = 50, before_id: int | None = None
+    connection: sa.Connection,
+    user_id: int | None,
+    *,
+    limit: int = 50,
+    before_id: int | None = None,
+    kind: str | None = None,
+    account_id: int | None = None,
+    unread: bool = False,
 ) -> list[WebNotice]:
-    """Return a person's notices, newest first."""
+    """Return a person's notices, newest first; those of one kind or account, or those not read yet, when asked for."""
     query = _on_the_web().where(notices.c.user_id == user_id).order_by(notices.c.id.desc()).limit(limit)
     if before_id is not None:
         query = query.where(notices.c.id < before_id)
+    if kind is not None:
+        query = query.where(notices.c.kind == kind)
+    if account_id is not None:
+        query = query.where(notices.c.account_id == account_id)
+    if unread:
+        query = query.where(notices.c.read_at.is_(None))
     return [_notice(row) for row in connection.execute(query)]
 
 

@@ -97,6 +97,7 @@ def _context(gateway: Gateway, visitor: Visitor) -> dict[str, Any]:
         "zone": visitor.zone,
         "boot": gateway.boot,
         "unread": visitor.unread,
+        "user": visitor.name,
     }
     return {
         "t": _words(visitor.language),
@@ -107,7 +108,8 @@ def _context(gateway: Gateway, visitor: Visitor) -> dict[str, Any]:
         "name": visitor.name,
         "role": visitor.role,
         "unread": visitor.unread,
-        "may_trade_page": visitor.role != "operator",
+        "may_trade_page": visitor.may_trade_page,
+        "may_operate": visitor.may_operate,
         "page": page,
     }
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ctp.accounts.kernels import handle_session
 from ctp.accounts.login import is_own_password, log_in
 from ctp.accounts.passwords import COST, accept_password
-from ctp.accounts.rights import Actor, Relation, Role, allowed
+from ctp.accounts.rights import Actor, Relation, Role, allowed, may_be_shared_with
 from ctp.accounts.sessions import (
     RefreshTicket,
     Session,
@@ -53,6 +53,16 @@ class Visitor(NamedTuple):
     rise_colour: str
     must_change_password: bool
     unread: int
+
+    @property
+    def may_trade_page(self) -> bool:
+        """Tell whether there can be accounts for them to look at."""
+        return may_be_shared_with(self.role)
+
+    @property
+    def may_operate(self) -> bool:
+        """Tell whether the health of the installation is theirs to look at."""
+        return allowed(self.actor, "see_health")
 
     def may_command(self, relation: Relation) -> bool:
         """Tell whether they may start and stop an account to which they stand in this relation."""

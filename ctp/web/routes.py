@@ -12,7 +12,7 @@ from ctp.accounts.readings import read_accounts
 from ctp.accounts.visible import Visible
 from ctp.errors import NotFound
 from ctp.i18n import text
-from ctp.web import api, login, people_api, proxy
+from ctp.web import api, login, notices_api, people_api, proxy
 from ctp.web.channels import channels
 from ctp.web.pages import prefetched, render_page, zones
 from ctp.web.state import GATEWAY, VISITOR
@@ -38,6 +38,8 @@ def public_routes(listen: Listen) -> list[web.RouteDef]:
         web.get("/password", login.show_first_password),
         web.get("/", home),
         web.get("/profile", profile),
+        web.get("/profile/notices", notices_api.settings_page),
+        web.get("/notices", notices_api.notices_page),
         web.get("/evidence", evidence),
         web.get(r"/dashboards/{name:[a-z]+}", proxy.render),
         web.get(f"/api/kernels/{_KERNEL}", proxy.kernel_model),
@@ -51,8 +53,10 @@ def public_routes(listen: Listen) -> list[web.RouteDef]:
         web.put("/api/v1/preferences", people_api.prefer),
         web.get("/api/v1/sessions", people_api.sessions),
         web.delete(r"/api/v1/sessions/{session:[0-9a-f]{32}}", people_api.end_other_session),
-        web.get("/api/v1/notices", people_api.notices),
-        web.post("/api/v1/notices/read", people_api.read_notices),
+        web.get("/api/v1/notices", notices_api.notices),
+        web.post("/api/v1/notices/read", notices_api.read_notices),
+        web.put("/api/v1/notices/choice", notices_api.choose),
+        web.put("/api/v1/notices/times", notices_api.set_times),
         *inner_routes(),
     ]
 

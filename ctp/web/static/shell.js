@@ -2,6 +2,8 @@
 // say when a page must not be believed. It runs outside the kernel, so that a dead kernel cannot hide itself.
 
 import { ask, element, format, page, toLogin, word } from "/static/page.js";
+import { showOutside } from "/static/desktop.js";
+import { noticeItem } from "/static/notice.js";
 
 const RENEW_EVERY_MS = 5 * 60_000;
 const STALE_AFTER_MS = 6_000;       // of the gateway's once-a-second beat
@@ -66,15 +68,9 @@ function showUnread(count) {
   bell.setAttribute("aria-label", word("bell.label", { count }));
 }
 
-function noticeItem(notice) {
-  return element("li", { className: `notice ${notice.read_at ? "" : "unread"}` },
-    element("strong", {}, notice.title), element("p", {}, notice.text),
-    element("time", { datetime: new Date(notice.created_at).toISOString() }, format.fullTime(notice.created_at)));
-}
-
 async function fillDrawer() {
   const { notices } = await ask("GET", "/notices?limit=50");
-  list.replaceChildren(...(notices.length ? notices.map(noticeItem) : [element("li", { className: "empty" }, word("bell.empty"))]));
+  list.replaceChildren(...(notices.length ? notices.map((one) => noticeItem(one)) : [element("li", { className: "empty" }, word("bell.empty"))]));
 }
 
 function toast(notice) {
@@ -98,8 +94,10 @@ drawer.querySelector("[data-close]").addEventListener("click", () => openDrawer(
 drawer.querySelector("[data-read]").addEventListener("click", async () => {
   const { unread } = await ask("POST", "/notices/read", { all: true });
   showUnread(unread);
+  document.dispatchEvent(new CustomEvent("ctp:read"));
   await fillDrawer();
 });
+document.addEventListener("ctp:unread", (event) => showUnread(event.detail));
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !drawer.hidden) openDrawer(false);
 });
@@ -113,6 +111,8 @@ function receive(message) {
   if ("unread" in message) showUnread(message.unread);
   if (message.kind === "notice") {
     toast(message.notice);
+    showOutside(message.notice);
+    document.dispatchEvent(new CustomEvent("ctp:notice", { detail: message.notice }));
     if (!drawer.hidden) fillDrawer();
   }
   if (message.accounts) document.dispatchEvent(new CustomEvent("ctp:accounts", { detail: message.accounts }));
