@@ -18,6 +18,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Mapping
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
@@ -139,9 +140,37 @@ class NoticeSettings(_Section):
 
     poll_s: Positive = 1.0
     lease_s: Positive = 60.0
-    attempts: Annotated[int, Field(ge=1, le=100)] = 10
+    attempts: Annotated[int, Field(ge=1, le=100)] = 16
     backoff_s: Positive = 5.0
     backoff_ceiling_s: Positive = 3600.0
+    digest_above: Annotated[int, Field(ge=2, le=1000)] = 5
+
+
+class EmailSettings(_Section):
+    """The mail server that takes our notices."""
+
+    host: str = ""  # empty: no e-mail
+    port: Port = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    ca_file: Path | None = None
+    username: str = ""
+    password_file: Path | None = None
+    sender: str = ""
+    timeout_s: Annotated[float, Field(gt=0, le=120)] = 20
+    per_second: Positive = 10
+
+    @model_validator(mode="after")
+    def _complete_and_safe(self) -> EmailSettings:
+        """Refuse half a set-up, and a way that shows passwords and money to the network."""
+        if not self.host:
+            return self
+        if not self.sender.isprintable() or not re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", parseaddr(self.sender)[1]):
+            raise ValueError('sender is missing: the address notices come from, as "Crypto Trader Pro <bot@example.com>"')
+        if bool(self.username) != (self.password_file is not None):
+            raise ValueError("username and password_file belong together; one is missing")
+        if self.security == "none" and not is_loopback(self.host):
+            raise ValueError(f'security = "none" is for a mail server on this machine; {self.host} needs starttls or tls')
+        return self
 
 
 class RetentionSettings(_Section):
@@ -162,6 +191,7 @@ class Settings(_Section):
     trading: TradingSettings = TradingSettings()
     paper: PaperSettings = PaperSettings()
     logs: LogSettings = LogSettings()
+    email: EmailSettings = EmailSettings()
     notices: NoticeSettings = NoticeSettings()
     retention: RetentionSettings = RetentionSettings()
 

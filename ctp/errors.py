@@ -19,7 +19,7 @@ CtpError
 │   └── KeyRefused         the exchange refuses this key; stop this account only
 ├── DeliveryError          carries permanent: bool
 │   ├── AddressRefused     this address will never be reached: block it, tell its owner elsewhere
-│   └── ChannelRefused     the channel refuses us (token, password): an operator must act, everything waits
+│   └── ChannelRefused     the channel refuses us (token, password) or is down: operators are told, everything waits
 └── BackupDamaged          carries the file and both hashes
 ```
 
@@ -136,7 +136,7 @@ class AddressRefused(DeliveryError):
 
 
 class ChannelRefused(DeliveryError):
-    """The channel refuses this installation: nothing can be sent until an operator has acted; nothing is lost."""
+    """The channel refuses this installation or cannot be reached: everything waits, operators are told, nothing is lost."""
 
     def __init__(self, reason: str, retry_after_s: float = 300.0) -> None:
         """Carry the channel's reason and when to see whether it has been mended."""

@@ -19,30 +19,12 @@ import sqlalchemy as sa
 from ctp.clock import Clock
 from ctp.errors import DeliveryError
 from ctp.logs import logger, redact
-from ctp.notifiers.messages import Message, compose
+from ctp.notifiers.messages import compose
+from ctp.notifiers.notifier import Notifier, Recipient
 from ctp.storage.database import Database
 from ctp.storage.tables import deliveries, notices, users
 
 log = logger(__name__)
-
-
-class Recipient(NamedTuple):
-    """To whom a message goes."""
-
-    user_id: int
-    name: str
-    language: str
-    zone: str
-
-
-class Notifier(Protocol):
-    """A channel that sends messages."""
-
-    channel: str
-
-    async def send(self, recipient: Recipient, message: Message, notice_id: int) -> None:
-        """Hand a message to the channel. Raises DeliveryError saying whether trying again can help."""
-        ...
 
 
 class DeliveryRules(Protocol):

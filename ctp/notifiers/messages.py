@@ -14,10 +14,12 @@ Facts, by kind (money in the account's quote currency; sizes and prices as numbe
 Invariants:
 1. A notice about an account says SIMULATED or LIVE in its title.
 2. A fact that is missing takes its line away; nothing is shown as 0 that is not known.
+3. Title and lines are one line each, whatever the names in them; a title fits a lock screen.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
@@ -27,6 +29,9 @@ from ctp.i18n import has_text, text
 
 Facts = Mapping[str, Any]
 
+TITLE_LENGTH = 80
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # control, format (writing direction), line separators
+
 
 class Message(NamedTuple):
     """A notice in words, plain text; each channel escapes it in its own way."""
@@ -35,6 +40,8 @@ class Message(NamedTuple):
     lines: tuple[str, ...]
     when: str
     mode: str  # paper, live; empty when it concerns no account
+    image: str = ""  # a chart, by its file name below CTP_HOME/reports
+    urgent: bool = False
 
     def plain(self) -> str:
         """Return title, lines and time as one text."""
@@ -90,7 +97,9 @@ class _Writer(NamedTuple):
         return text(f"{table}.{word}", self.language) if has_text(f"{table}.{word}") else word
 
 
-def compose(kind: str, facts: Facts, language: str, zone: str, created_at: int) -> Message:
+def compose(
+    kind: str, facts: Facts, language: str, zone: str, created_at: int, *, urgent: bool = False
+) -> Message:
     """Return a notice in words."""
     writer = _Writer(facts, language, zone)
     title, lines = _KINDS.get(kind, _unknown)(writer)
@@ -99,7 +108,8 @@ def compose(kind: str, facts: Facts, language: str, zone: str, created_at: int) 
         title = f"[{text(f'mode.{mode}', language)}] {title}"
         lines = [*lines, _account_line(writer)]
     when = writer.say("line.time", time=i18n.moment(created_at, language, zone))
-    return Message(title, tuple(lines), when, mode)
+    image = str(facts.get("chart") or "")
+    return Message(_shortened(_clean(title)), tuple(_clean(line) for line in lines), when, mode, image, urgent)
 
 
 def _trade_executed(writer: _Writer) -> tuple[str, list[str]]:
@@ -239,6 +249,16 @@ def _contact_code(writer: _Writer) -> tuple[str, list[str]]:
 def _unknown(writer: _Writer) -> tuple[str, list[str]]:
     """Show a kind that a newer program wrote."""
     return writer.say("unknown.title"), [writer.say("line.details", details=str(dict(writer.facts)))]
+
+
+def _clean(line: str) -> str:
+    """Return one line of visible text: names come from people and exchanges, and could break lines or turn them around."""
+    return "".join(" " if unicodedata.category(sign) in _UNSEEN else sign for sign in line).strip()
+
+
+def _shortened(title: str) -> str:
+    """Return a title that a lock screen can show."""
+    return title if len(title) <= TITLE_LENGTH else title[: TITLE_LENGTH - 1].rstrip() + "…"
 
 
 def _day(writer: _Writer) -> list[str]:

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from ctp.clock import ManualClock
 from ctp.config import NoticeSettings
 from ctp.errors import DeliveryError
-from ctp.notifiers.delivery import DeliveryWorker, Recipient
+from ctp.notifiers.delivery import DeliveryWorker
 from ctp.notifiers.kinds import set_choice
 from ctp.notifiers.messages import Message
+from ctp.notifiers.notifier import Recipient
 from ctp.notifiers.outbox import tell_user
 from ctp.storage.database import Database
 from ctp.storage.tables import deliveries

@@ -179,7 +179,7 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
         "상세: error: -2021 would trigger\n"
         "계정 main (binanceusdm)\n"
         "시각 2023-11-15 07:13:20 KST",
-        "[SIMULATED] System error: the stop-loss could not be placed\n"
+        "[SIMULATED] Error: the stop-loss could not be placed\n"
         "A position that cannot be protected is closed at market at once. Please check the position at the exchange.\n"
         "Symbol BTC/USDT perpetual\n"
         "Details: error: -2021 would trigger\n"
@@ -193,7 +193,7 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
         "걸어 둔 손절 주문은 거래소에 남아 있습니다. 서버에서 봇의 상태와 로그를 확인해 주세요.\n"
         "상세: seconds: 90\n"
         "시각 2023-11-15 07:13:20 KST",
-        "System error: the trading bot does not answer\n"
+        "Error: the trading bot does not answer\n"
         "Resting stop-loss orders remain at the exchange. Please check the bot and its log on the server.\n"
         "Details: seconds: 90\n"
         "Time 2023-11-15 07:13:20 KST",
@@ -260,7 +260,7 @@ def test_the_reader_s_zone_decides_the_time() -> None:
 def test_a_problem_or_kind_without_words_is_shown_all_the_same() -> None:
     """A newer bot may know more than this program."""
     problem = compose("system_error", {**COMMON, "what": "from_tomorrow", "code": 7}, "en", "UTC", AT)
-    assert problem.title == "[SIMULATED] System error: something needs your eye" and "code: 7" in problem.plain()
+    assert problem.title == "[SIMULATED] Error: something needs your eye" and "code: 7" in problem.plain()
     assert "code" in compose("kind_of_tomorrow", {"code": 7}, "ko", "UTC", AT).plain()
 
 
