@@ -102,6 +102,7 @@ def add_position(market: Market, position: Position, exposure: Exposure) -> Expo
         exposure.margin + position.margin,
         exposure.stopped_out + outcome,
         exposure.planned_loss,
+        exposure.cover,
     )
 
 
@@ -114,6 +115,7 @@ def add_plan(market: Market, plan: Plan, exposure: Exposure) -> Exposure:
         exposure.margin + notional / plan.leverage,
         exposure.stopped_out,
         exposure.planned_loss + notional * plan.loss_width,
+        exposure.cover,
     )
 
 
@@ -140,7 +142,7 @@ def size_entry(
     worst_equity = account.balance + exposure.stopped_out - exposure.planned_loss
     day_start = account.day_start_equity
     budget = risk.daily_loss_limit * day_start - (day_start - worst_equity)
-    room = min(risk.max_margin_fraction * equity, account.balance) - exposure.margin
+    room = min(risk.max_margin_fraction * equity, account.balance, exposure.cover) - exposure.margin
     notional = min(wanted, budget / loss_width, room * leverage)
     refusal = ALLOWED
     lots = 0

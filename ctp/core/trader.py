@@ -37,6 +37,7 @@ from ctp.core.types import (
     LONG,
     MAX_OPEN_POSITIONS,
     NAN,
+    NO_BOUND,
     NO_CANDLE,
     NO_PLAN,
     NO_POSITION,
@@ -247,9 +248,9 @@ def equity_at_close(markets: Any, states: Any, balance: float) -> float:
 
 
 @kernel
-def exposure_of(markets: Any, states: Any) -> Exposure:
-    """Return what open positions and entries still planned use."""
-    exposure = Exposure(0, 0.0, 0.0, 0.0)
+def exposure_of(markets: Any, states: Any, cover: float) -> Exposure:
+    """Return what open positions and entries still planned use of what the wallet covers."""
+    exposure = Exposure(0, 0.0, 0.0, 0.0, cover)
     for index in range(len(states)):
         state = states[index]
         if state.position.side != FLAT:
@@ -287,12 +288,14 @@ def close_candles(
     intents: Any,
     timeframe_ms: int,
     close_time: int,
+    cover: float = NO_BOUND,
 ) -> tuple[Any, Account, Any]:
     """Do step d for every symbol of an account at one close; symbols are in alphabetical order.
 
     markets, states, candles, present, gates, intents: one entry per symbol. `present` tells which symbols have a candle at
     this time; the others are marked at their last close and skipped. States and intents are replaced in place and returned.
-    Before the first decision of the account (no symbol warm yet) only the indicators advance.
+    Before the first decision of the account (no symbol warm yet) only the indicators advance. cover: the part of the balance
+    that the wallet at the exchange holds.
     """
     is_started = account.is_started
     for index in range(len(states)):
@@ -303,7 +306,7 @@ def close_candles(
                 is_started = 1
     if is_started:
         account = mark_account(risk, account, equity_at_close(markets, states, account.balance), close_time)
-    exposure = exposure_of(markets, states)
+    exposure = exposure_of(markets, states, cover)
     for index in range(len(states)):
         if present[index]:
             state, intent = decide(strategy, risk, markets[index], states[index], account, exposure, gates[index])

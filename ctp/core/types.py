@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 NAN = float("nan")
+NO_BOUND = float("inf")
 
 # Sides of a position. A plan or a signal uses the same numbers.
 SHORT, FLAT, LONG = -1, 0, 1
@@ -189,12 +190,13 @@ class Account(NamedTuple):
 
 
 class Exposure(NamedTuple):
-    """What open positions and planned entries already use."""
+    """What open positions and planned entries already use, and how much of the balance the wallet covers."""
 
     slots: int
     margin: float
     stopped_out: float  # P&L of open positions as if filled at their stop now (<= 0 mostly)
     planned_loss: float
+    cover: float = NO_BOUND  # a wallet that holds less than the balance bounds the room
 
 
 class Intent(NamedTuple):

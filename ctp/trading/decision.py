@@ -29,6 +29,7 @@ from ctp.core.types import (
     HOLD,
     LONG,
     NAN,
+    NO_BOUND,
     NO_CANDLE,
     NO_SIGNAL,
     OUTCOMES,
@@ -71,6 +72,7 @@ class Conditions(NamedTuple):
     is_stale: bool
     in_flight: Mapping[str, Plan | None]  # symbols with an unfinished market order; its plan when it is an entry
     lock: Fact | None = None  # the day was locked since the last decision
+    shortfall: float = 0.0  # how much less than the balance the wallet holds
 
 
 class PlannedOrder(NamedTuple):
@@ -129,6 +131,7 @@ def decide_close(
             state = with_position(state, state.position, plan, state.cooldown)
         states.append(state)
     intents: list[Any] = [None] * len(states)
+    cover = folded.account.balance - conditions.shortfall if conditions.shortfall > 0 else NO_BOUND
     _, account, _ = close_candles(
         rules.strategy,
         rules.risk,
@@ -141,6 +144,7 @@ def decide_close(
         intents,
         rules.timeframe_ms,
         time + rules.timeframe_ms,
+        cover,
     )
     orders: list[PlannedOrder] = []
     journal: list[JournalRow] = []
@@ -151,6 +155,8 @@ def decide_close(
         if conditions.lock is not None and account.daily_locked:
             # A replay of the candles alone does not know this lock: here is why the account decided otherwise.
             row.numbers.update(locked_at=conditions.lock.time, lock_equity=float(conditions.lock.amount))
+        if cover < NO_BOUND:
+            row.numbers["cover"] = cover
         journal.append(row)
         if symbol not in conditions.in_flight and not leaves:
             orders += _planned(symbol, state, intent)

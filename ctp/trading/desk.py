@@ -56,6 +56,7 @@ class Desk:
     view: View | None = None
     last_fill_ids: dict[str, str] = dataclasses.field(default_factory=dict)
     prices: dict[str, CandleUpdate] = dataclasses.field(default_factory=dict)  # by symbol, the open candle's newest
+    shortfall: float = 0.0  # how much less than the balance the wallet held when last asked
     is_exchange_down: bool = False
     key_error: str = ""
 

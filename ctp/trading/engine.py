@@ -380,6 +380,7 @@ class Engine:
             is_stale=market_now > time + length + allowed_ms,
             in_flight=desk.current.in_flight(),
             lock=next((fact for fact in desk.current.facts if fact.kind == LOCK), None),
+            shortfall=desk.shortfall,
         )
 
     def _order_row(self, order: PlannedOrder, time: int) -> OrderRow:

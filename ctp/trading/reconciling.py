@@ -12,7 +12,7 @@ from decimal import Decimal
 from ctp.core.orders import FINAL, RESTING, Progress, is_ours
 from ctp.core.reconcile import Corrections, Resting, Theirs, compare
 from ctp.core.types import LONG
-from ctp.trading import rows
+from ctp.trading import rows, sync
 from ctp.trading.engine import Engine
 from ctp.trading.exchange import OrderReport
 from ctp.trading.execution import ask, cancel
@@ -22,6 +22,7 @@ from ctp.trading.protection import apply, ours_of, settle_down
 from ctp.trading.rows import OrderNews
 
 CLOSED_OUTSIDE = "closed_outside"
+ROUNDING = 1e-9  # of the balance: doubles against the exchange's decimals
 
 
 async def reconcile(engine: Engine) -> None:
@@ -143,12 +144,33 @@ async def _announce(engine: Engine, symbol: str, found: Corrections) -> None:
 
 
 async def _check_wallet(engine: Engine) -> None:
-    """Tell the owner, once a day, when the wallet no longer covers what the account thinks it has."""
+    """Bound new entries by a wallet that no longer covers what the account thinks it has, and tell its owner once a day."""
     desk = engine.desk
-    if not desk.exchange.is_perpetual:
-        return  # on spot the equity is partly coins
-    wallet = await desk.exchange.quote_balance(desk.account.quote)
-    balance = desk.current.folded.memory.account.balance
-    if float(wallet) < balance * (1 - 1e-9):
+    short = await _shortfall(engine)
+    if short > 0:
+        # A fill or a payment may have come between our books and the answer: both are brought up to date first.
+        await engine.look(desk.account.symbols)
+        if desk.exchange.is_perpetual:
+            await desk.record([], await sync.read_funding(desk, desk.current.memory.decision_time))
+        short = await _shortfall(engine)
+    desk.shortfall = short
+    if short > 0:
         day = desk.clock.now_ms() // 86_400_000
-        await desk.tell_trouble("wallet_short", f"wallet:{day}", wallet=str(wallet), balance=balance)
+        balance = desk.current.folded.memory.account.balance
+        await desk.tell_trouble("wallet_short", f"wallet:{day}", missing=round(short, 8), balance=balance)
+
+
+async def _shortfall(engine: Engine) -> float:
+    """Return how much less than the account's balance its wallet holds, in quote units; 0 when it covers it.
+
+    On spot the price of our coins has left the wallet; whatever else is in it is the owner's.
+    """
+    desk = engine.desk
+    wallet = float(await desk.exchange.quote_balance(desk.account.quote))
+    current = desk.current.folded.memory
+    balance = current.account.balance
+    expected = balance
+    if not desk.exchange.is_perpetual:
+        expected -= sum(state.position.margin for state in current.states)
+    missing = expected - wallet
+    return missing if missing > ROUNDING * balance else 0.0

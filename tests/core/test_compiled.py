@@ -10,12 +10,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctp.core.risk import DynamicRiskManager
+from ctp.core.risk import DynamicRiskManager, size_entry
 from ctp.core.strategies import RsiMeanReversion, of_parameters
 from ctp.core.trader import start_account, start_trader
+from ctp.core.types import LONG, NO_BOUND, SHORT, Exposure
 from ctp.research.backtest import NO_CANDLE_YET, NO_INTENT, as_arrays
 from ctp.research.bar_loop import Record, Series, new_cursors, new_record, run_account
 from ctp.research.compiled import compile_kernel
+from tests.core.examples import account, market, risk
 from tests.parity.cases import Case, random_case
 from tests.parity.cases import history_of as made_history
 from tests.parity.engines import columns_of, costs_of, rules_of
@@ -75,6 +77,24 @@ def test_compiled_and_plain_are_equal_to_the_bit(seed: int) -> None:
     for name in ("time", "equity", "is_exposed"):
         assert bits(getattr(twin_record, name)[:decisions]) == bits(getattr(record, name)[:decisions])
     assert bits(twin_record.trade_rows[:trades]) == bits(record.trade_rows[:trades])
+
+
+@given(
+    st.floats(0, 1), st.floats(-1, 2) | st.just(NO_BOUND), st.sampled_from([LONG, SHORT]), st.floats(1, 1e5), st.floats(0.002, 0.2)
+)
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_a_wallet_bounds_an_entry_alike(margin: float, cover: float, side: int, close: float, width: float) -> None:
+    """The bar loop has no wallet to run short, so the bound is compared where it is applied."""
+    used = Exposure(1, margin * 5_000.0, -20.0, 10.0, cover * 10_000.0)
+    arguments = (risk(), account(), used, side, close, width)
+    plain = size_entry(arguments[0], market(), *arguments[1:])
+    assert bits(compiled_sizing()(arguments[0], as_arrays(market()), *arguments[1:])) == bits(plain)
+
+
+@cache
+def compiled_sizing() -> Any:
+    """Return the compiled sizing of an entry."""
+    return compile_kernel(size_entry, of_parameters(RsiMeanReversion()))
 
 
 def test_the_random_accounts_trade() -> None:

@@ -19,6 +19,7 @@ from ctp.core.types import (
     DAILY_LOSS_LOCK,
     LIQUIDATION_TOO_NEAR,
     LONG,
+    NO_BOUND,
     NO_MARGIN,
     SHORT,
     Account,
@@ -65,6 +66,8 @@ def test_the_owners_formula_makes_the_size() -> None:
         ({"used": Exposure(1, 4_500.0, 0.0, 0.0)}, 5_000.0, 1_500.0),
         # free balance bounds the room although equity is higher: (2,000 − 1,200) × 3
         ({"money": account(balance=2_000.0), "used": Exposure(1, 1_200.0, 8_000.0, 0.0)}, 5_000.0, 2_400.0),
+        # so does a wallet that no longer covers the balance
+        ({"used": Exposure(1, 1_200.0, 0.0, 0.0, 2_000.0)}, 5_000.0, 2_400.0),
         # three losses in a row halve it, four quarter it, more stay at the floor
         ({"money": account(losses=3)}, 2_500.0, 2_500.0),
         ({"money": account(losses=4)}, 1_250.0, 1_250.0),
@@ -104,6 +107,8 @@ def test_lots_are_rounded_down() -> None:
         ({"money": account(balance=9_720.0, equity=9_720.0)}, DAILY_LOSS_LOCK),  # 20 left: 1,000 of 4,860, under a quarter
         ({"used": Exposure(1, 5_000.0, 0.0, 0.0)}, NO_MARGIN),
         ({"used": Exposure(1, 4_700.0, 0.0, 0.0)}, NO_MARGIN),  # 900 of 5,000
+        ({"used": Exposure(1, 1_200.0, 0.0, 0.0, 1_500.0)}, NO_MARGIN),  # 900 of 5,000 are in the wallet
+        ({"used": Exposure(1, 0.0, 0.0, 0.0, -10.0)}, NO_MARGIN),  # others' losses have used up the wallet
         ({"used": Exposure(1, 5_000.0, -300.0, 0.0)}, DAILY_LOSS_LOCK),  # both used up: the day is named
         ({"numbers": risk(risk_per_trade=0)}, DAILY_LOSS_LOCK),  # nothing is wanted
         ({"rules": market(min_notional=5_000.0)}, BELOW_MINIMUM),  # 50 × 98 at the stop is 4,900
@@ -226,6 +231,7 @@ RISKS = st.builds(
     margin=st.floats(0.0, 0.2),
     stopped_out=st.floats(-0.02, 0.05),
     planned_loss=st.floats(0.0, 0.01),
+    cover=st.floats(-0.1, 1.5) | st.just(NO_BOUND),
     close=st.floats(0.5, 100_000.0),
     width=st.floats(0.002, 0.2),
     losses=st.integers(0, 10),
@@ -233,11 +239,11 @@ RISKS = st.builds(
 @settings(deadline=None, derandomize=True, max_examples=1_500)
 def test_no_input_makes_a_trade_risk_more_than_its_ceiling_or_the_day_more_than_its_limit(
     numbers: Any, rules: Market, side: int, equity: float, balance: float, day_start: float, margin: float,
-    stopped_out: float, planned_loss: float, close: float, width: float, losses: int,
+    stopped_out: float, planned_loss: float, cover: float, close: float, width: float, losses: int,
 ) -> None:  # fmt: skip
     """A trade that fills at the close and at its stop, both fees and both slippages paid."""
     money = account(balance=balance * equity, equity=equity, day_start_equity=day_start * equity, losses=losses)
-    used = Exposure(1, margin * equity, stopped_out * equity, planned_loss * equity)
+    used = Exposure(1, margin * equity, stopped_out * equity, planned_loss * equity, cover * equity)
     found = sized(numbers=numbers, rules=rules, money=money, used=used, side=side, close=close, width=width)
     if found.refusal != ALLOWED:
         assert found.lots == 0
@@ -252,7 +258,7 @@ def test_no_input_makes_a_trade_risk_more_than_its_ceiling_or_the_day_more_than_
     floor = (1 - numbers.daily_loss_limit) * money.day_start_equity
     assert worst >= floor - 1e-12 * (abs(money.balance) + money.day_start_equity + equity)
     # size is margin: what is put up stays within the room
-    room = min(numbers.max_margin_fraction * equity, money.balance) - used.margin
+    room = min(numbers.max_margin_fraction * equity, money.balance, used.cover) - used.margin
     assert (size - one_lot) * close / found.leverage <= room * nearly + 1e-12 * equity
 
     # What the stopped trade costs in the end. On a short the exit fee is paid on a price above the entry, which
