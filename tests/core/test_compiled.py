@@ -80,8 +80,9 @@ def test_compiled_and_plain_are_equal_to_the_bit(seed: int) -> None:
 
 
 @given(
-    st.floats(0, 1), st.floats(-1, 2) | st.just(NO_BOUND), st.sampled_from([LONG, SHORT]), st.floats(1, 1e5), st.floats(0.002, 0.2)
-)
+    st.floats(0, 1), st.floats(-1, 2) | st.just(NO_BOUND), st.sampled_from([LONG, SHORT]), st.floats(1, 1e5),
+    st.floats(0.002, 0.2),
+)  # fmt: skip
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_a_wallet_bounds_an_entry_alike(margin: float, cover: float, side: int, close: float, width: float) -> None:
     """The bar loop has no wallet to run short, so the bound is compared where it is applied."""
