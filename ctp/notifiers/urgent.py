@@ -15,6 +15,7 @@ from ctp.clock import SystemClock
 from ctp.config import Settings, load_settings
 from ctp.lifetime import end_with_parent, this_process, until_stopped
 from ctp.logs import configure_logging
+from ctp.notifiers.channels import build_notifiers
 from ctp.notifiers.delivery import DeliveryWorker
 from ctp.storage.database import Database
 
@@ -24,7 +25,8 @@ async def deliver_urgent(settings: Settings) -> None:
     database = Database(settings.database_url)
     try:
         database.check()
-        await DeliveryWorker(database, (), SystemClock(), settings.notices, this_process(), urgent_only=True).run()
+        notifiers = build_notifiers(settings)
+        await DeliveryWorker(database, notifiers, SystemClock(), settings.notices, this_process(), urgent_only=True).run()
     finally:
         database.close()
 
