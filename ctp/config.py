@@ -22,7 +22,6 @@ from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -174,6 +173,24 @@ class EmailSettings(_Section):
         return self
 
 
+class TelegramSettings(_Section):
+    """The bot that takes our notices and people's commands."""
+
+    token_file: Path | None = None  # none: no Telegram
+    api_url: str = "https://api.telegram.org"
+    commands: bool = True
+
+    @model_validator(mode="after")
+    def _encrypted_or_local(self) -> TelegramSettings:
+        """Refuse to show the bot's token, which is part of every address, to a network."""
+        address = urlsplit(self.api_url)
+        if address.scheme not in ("http", "https") or not address.hostname or address.username or address.query:
+            raise ValueError(f"api_url {self.api_url!r} must be https://host[:port]")
+        if address.scheme == "http" and not is_loopback(address.hostname):
+            raise ValueError(f"api_url {self.api_url!r} must be https: only a server on this machine may use plain http")
+        return self
+
+
 class RetentionSettings(_Section):
     """How long rows stay in the database. Ledger and audit log are never pruned and have no setting."""
 
@@ -181,30 +198,6 @@ class RetentionSettings(_Section):
     equity_minute_days: Annotated[int, Field(ge=1)] = 7
     equity_hour_days: Annotated[int, Field(ge=2)] = 90
     notice_days: Annotated[int, Field(ge=1)] = 90
-    job_days: Annotated[int, Field(ge=1)] = 90
-
-
-class SchedulerSettings(_Section):
-    """When jobs of the day run."""
-
-    zone: str = "Asia/Seoul"
-
-    @model_validator(mode="after")
-    def _known_zone(self) -> SchedulerSettings:
-        """Refuse a zone that this machine does not know."""
-        try:
-            ZoneInfo(self.zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"zone {self.zone!r} is unknown; write it as Asia/Seoul or UTC") from None
-        return self
-
-
-class HeartbeatSettings(_Section):
-    """An address outside this server that is called while trading is healthy."""
-
-    url_file: Path | None = None
-    every_s: Annotated[float, Field(ge=10, le=3600)] = 60.0
-    tell_failure: bool = False
 
 
 class Settings(_Section):
@@ -218,9 +211,8 @@ class Settings(_Section):
     logs: LogSettings = LogSettings()
     email: EmailSettings = EmailSettings()
     notices: NoticeSettings = NoticeSettings()
+    telegram: TelegramSettings = TelegramSettings()
     retention: RetentionSettings = RetentionSettings()
-    scheduler: SchedulerSettings = SchedulerSettings()
-    heartbeat: HeartbeatSettings = HeartbeatSettings()
 
     def folder(self, name: str) -> Path:
         """Return `home/name`, made on demand for its owner alone."""

@@ -1,0 +1,1 @@
+"""Tests of the Telegram channel and of the commands that come through it."""
