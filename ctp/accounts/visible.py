@@ -122,6 +122,20 @@ class KeyHint(NamedTuple):
     created_at: int
 
 
+class ReportView(NamedTuple):
+    """A report as its reader finds it in the list."""
+
+    id: int
+    account_id: int
+    kind: str  # daily, weekly, monthly
+    period: str  # its first day, YYYY-MM-DD
+    language: str
+    status: str  # done, failed
+    file: str  # below the folder of reports
+    summary: dict[str, Any]
+    created_at: int
+
+
 class Visible:
     """The accounts an actor may see, inside one transaction."""
 
@@ -257,6 +271,36 @@ class Visible:
             return command_view(row)
         raise NotFound(f"no command {command_id}")
 
+    def reports(
+        self,
+        account_id: int | None = None,
+        *,
+        kind: str | None = None,
+        limit: int = 50,
+        before: tuple[str, int] | None = None,
+    ) -> list[ReportView]:
+        """Return the actor's own reports about accounts it sees, the newest period first.
+
+        before: (period, id) of the last report seen, to go on from. Raises NotFound for an account that is not visible.
+        """
+        if account_id is not None:
+            self.account(account_id)
+        report = tables.reports.c
+        query = self._reports().order_by(report.period.desc(), report.id.desc()).limit(limit)
+        if account_id is not None:
+            query = query.where(report.account_id == account_id)
+        if kind is not None:
+            query = query.where(report.kind == kind)
+        if before is not None:
+            query = query.where(sa.tuple_(report.period, report.id) < sa.tuple_(*before))
+        return [_report(row) for row in self._mappings(query)]
+
+    def report(self, report_id: int) -> ReportView:
+        """Return one of the actor's own reports. Raises NotFound, also when its account is not visible any more."""
+        for row in self._mappings(self._reports().where(tables.reports.c.id == report_id)):
+            return _report(row)
+        raise NotFound(f"no report {report_id}")
+
     def shares(self, account_id: int) -> list[Share]:
         """Return with whom an account is shared; for those who may change that."""
         self.for_action("edit_account", account_id)
@@ -297,6 +341,13 @@ class Visible:
         self.account(account_id)
         return sa.select(table).where(table.c.account_id == account_id)
 
+    def _reports(self) -> sa.Select[Any]:
+        """Select the reports made for the actor about accounts it sees."""
+        seen = [account.id for account in self.accounts(with_closed=True)]
+        columns = [tables.reports.c[name] for name in ReportView._fields]
+        query = sa.select(*columns).where(tables.reports.c.account_id.in_(seen))
+        return query if self.actor.is_machine else query.where(tables.reports.c.user_id == self.actor.user_id)
+
     def _states(self, account_ids: list[int]) -> dict[int, AccountState]:
         """Read the states of accounts that were found visible."""
         query = sa.select(tables.account_states).where(tables.account_states.c.account_id.in_(account_ids))
@@ -316,6 +367,11 @@ def parameter_version(row: dict[str, Any]) -> ParameterVersion:
     """Read a row of parameter_versions."""
     decoded = {name: json.loads(row[name]) for name in ("strategy_parameters", "risk_parameters")}
     return ParameterVersion(**{**row, **decoded})
+
+
+def _report(row: dict[str, Any]) -> ReportView:
+    """Read a row of reports."""
+    return ReportView(**{**row, "summary": json.loads(row["summary"])})
 
 
 def command_view(row: dict[str, Any]) -> CommandView:

@@ -173,9 +173,9 @@ def _account_id(request: web.Request) -> int:
 
 
 def whole_number(request: web.Request, name: str, default: int | None) -> int | None:
-    """Return a whole number of the query."""
+    """Return a whole number of the query; a field that a form sent empty counts as not given."""
     given = request.query.get(name)
-    if given is None:
+    if not given:
         return default
     if not given.isascii() or not given.isdigit() or len(given) > 18:
         raise InputError(name, given, "must be a whole number")

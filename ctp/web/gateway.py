@@ -15,7 +15,6 @@ import logging
 import os
 import secrets
 import socket
-import ssl
 from collections.abc import AsyncIterator
 
 import sqlalchemy as sa
@@ -27,6 +26,7 @@ from ctp.config import Settings
 from ctp.errors import ConfigError, StorageUnavailable
 from ctp.storage.database import Database
 from ctp.storage.leases import beat
+from ctp.web.encryption import Certificate, certificate_of
 from ctp.web.guard import inner_door, public_door
 from ctp.web.kernels import Kernels
 from ctp.web.live import Live
@@ -58,8 +58,9 @@ async def running(
 
     cost: of bcrypt. with_voila: False leaves the dashboards out. pool_size: kernels kept warm per dashboard.
     nice: how far behind other processes the dashboards stand.
-    Raises ConfigError when the port is taken or the database is not this program's.
+    Raises ConfigError when the port is taken, a certificate is unusable or the database is not this program's.
     """
+    certificate = certificate_of(settings.web, clock)
     database = Database(settings.database_url)
     database.check()
     async with contextlib.AsyncExitStack() as stack:
@@ -76,7 +77,7 @@ async def running(
         kernels = Kernels(database, clock, voila, client)
         gateway = Gateway(
             settings, database, clock, Transport(settings.web), People(settings, database, clock, cost=cost), voila,
-            client, kernels, SeriesCache(clock), secrets.token_hex(8),
+            client, kernels, SeriesCache(clock), secrets.token_hex(8), certificate,
         )  # fmt: skip
         stack.callback(gateway.reader.shutdown, wait=False)
         live = Live(gateway)
@@ -84,8 +85,10 @@ async def running(
         inner = await _start(stack, gateway, "inner", live)
         await web.SockSite(inner, inner_socket).start()
         public = await _start(stack, gateway, "public", live)
-        port = await _listen(public, settings)
+        port = await _listen(public, settings, certificate)
         tasks = [asyncio.create_task(live.watch()), asyncio.create_task(_keep_beating(gateway))]
+        if certificate is not None:
+            tasks.append(asyncio.create_task(certificate.keep_fresh()))
         if with_voila:
             tasks.append(asyncio.create_task(voila.keep_running()))
         stack.push_async_callback(_cancel, tasks)
@@ -104,16 +107,10 @@ async def _start(stack: contextlib.AsyncExitStack, gateway: Gateway, door: str, 
     return runner
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> int:
+async def _listen(runner: web.AppRunner, settings: Settings, certificate: Certificate | None) -> int:
     """Open the public port. Raises ConfigError when it is taken."""
     chosen = settings.web
-    encryption = None
-    if chosen.certificate_file is not None:
-        encryption = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        try:
-            encryption.load_cert_chain(chosen.certificate_file, chosen.certificate_key_file)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"web.certificate_file {chosen.certificate_file}: {error}") from None
+    encryption = None if certificate is None else certificate.context
     site = web.TCPSite(runner, chosen.host, chosen.port, ssl_context=encryption)
     try:
         await site.start()

@@ -12,7 +12,7 @@ from ctp.accounts.readings import read_accounts
 from ctp.accounts.visible import Visible
 from ctp.errors import NotFound
 from ctp.i18n import text
-from ctp.web import api, login, notices_api, people_api, proxy
+from ctp.web import api, login, notices_api, people_api, proxy, reports
 from ctp.web.channels import channels
 from ctp.web.pages import prefetched, render_page, zones
 from ctp.web.state import GATEWAY, VISITOR
@@ -40,6 +40,8 @@ def public_routes(listen: Listen) -> list[web.RouteDef]:
         web.get("/profile", profile),
         web.get("/profile/notices", notices_api.settings_page),
         web.get("/notices", notices_api.notices_page),
+        web.get("/reports", reports.reports_page),
+        web.get(r"/reports/{report:\d{1,18}}", reports.report_file),
         web.get("/evidence", evidence),
         web.get(r"/dashboards/{name:[a-z]+}", proxy.render),
         web.get(f"/api/kernels/{_KERNEL}", proxy.kernel_model),

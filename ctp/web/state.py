@@ -14,6 +14,7 @@ from aiohttp import ClientSession, web
 from ctp.clock import Clock
 from ctp.config import Settings
 from ctp.storage.database import Database
+from ctp.web.encryption import Certificate
 from ctp.web.kernels import Kernels
 from ctp.web.people import People, Visitor
 from ctp.web.security import Transport
@@ -35,6 +36,7 @@ class Gateway:
     kernels: Kernels
     series: SeriesCache
     boot: str  # changes with every start, so that a page notices that its kernel is gone
+    certificate: Certificate | None  # None: plain http on loopback, or a proxy in front
     sockets: defaultdict[str, set[web.WebSocketResponse]] = dataclasses.field(default_factory=lambda: defaultdict(set))
     # One reader: the kept series have one user, and dashboards cannot crowd out whoever logs in or presses Stop.
     reader: ThreadPoolExecutor = dataclasses.field(default_factory=lambda: ThreadPoolExecutor(1, "reader"))

@@ -29,10 +29,11 @@ READERS: dict[str, dict[str, Any]] = {
     "candles": {"symbol": "BTC/USDT:USDT"},
     "parameter_versions": {},
     "commands": {},
+    "reports": {},
     "shares": {},
     "key_hint": {},
 }
-WITHOUT_ACCOUNT = {"accounts", "find_account", "states", "command", "may", "for_action"}
+WITHOUT_ACCOUNT = {"accounts", "find_account", "states", "command", "report", "may", "for_action"}
 
 
 @pytest.fixture
@@ -192,6 +193,26 @@ def test_a_command_is_seen_by_those_who_see_the_account_and_by_who_asked(databas
         for who in (scene.ada, scene.alice):
             with pytest.raises(NotFound):
                 Visible(connection, who).command(mine.id)
+
+
+def test_a_report_is_seen_by_its_reader_while_they_see_the_account(database: Database, scene: Scene) -> None:
+    """Not by the owner when it was made for another, and by nobody once the share has ended."""
+    with database.transaction() as connection:
+        share_account(connection, scene.minsu, scene.minsus, scene.vera.user_id or 0, "viewer", NOW)
+        row = {"account_id": scene.minsus, "kind": "daily", "period": "2026-01-01", "language": "ko", "status": "done"}
+        veras = connection.execute(
+            sa.insert(tables.reports).values(user_id=scene.vera.user_id, created_at=NOW, **row).returning(tables.reports.c.id)
+        ).scalar_one()
+        assert [one.id for one in Visible(connection, scene.vera).reports()] == [veras]
+        assert Visible(connection, scene.vera).report(veras).period == "2026-01-01"
+        for who in (scene.minsu, scene.alice, scene.ada, scene.olaf):
+            assert Visible(connection, who).reports() == []
+            with pytest.raises(NotFound):
+                Visible(connection, who).report(veras)
+        connection.execute(sa.delete(tables.account_shares))
+        assert Visible(connection, scene.vera).reports() == []
+        with pytest.raises(NotFound):
+            Visible(connection, scene.vera).report(veras)
 
 
 def test_a_made_up_actor_without_role_rights_sees_nothing(database: Database, scene: Scene) -> None:

@@ -7,12 +7,13 @@ import contextlib
 import json
 import re
 import secrets
+import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiohttp import ClientSession, CookieJar, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientSession, CookieJar, TCPConnector, WSMsgType, WSServerHandshakeError
 
 from ctp.clock import SystemClock
 from ctp.web.gateway import running
@@ -72,10 +73,15 @@ class Site(NamedTuple):
     base: str
     folder: contextlib.AsyncExitStack
 
-    async def person(self, name: str | None = None, cookies: dict[str, str] | None = None) -> Person:
-        """Return somebody, logged in when a name is given."""
+    async def person(
+        self, name: str | None = None, cookies: dict[str, str] | None = None, trust: ssl.SSLContext | None = None
+    ) -> Person:
+        """Return somebody, logged in when a name is given; trust: what they check a certificate against."""
         jar = CookieJar(unsafe=True)
-        session = await self.folder.enter_async_context(ClientSession(cookie_jar=jar, cookies=cookies))
+        connector = TCPConnector(ssl=trust or True)
+        session = await self.folder.enter_async_context(
+            ClientSession(cookie_jar=jar, cookies=cookies, connector=connector)
+        )
         person = Person(session, self.base)
         if name is not None:
             answer = await person.log_in(name)
@@ -93,7 +99,8 @@ async def site(home: Path, *, with_voila: bool = False, **web: Any) -> AsyncIter
             running(world.settings, clock, cost=COST, with_voila=with_voila, pool_size=1, nice=0)
         )
         folder = await stack.enter_async_context(contextlib.AsyncExitStack())
-        yield Site(gateway, world, f"http://127.0.0.1:{port}", folder)
+        scheme = "https" if world.settings.web.certificate_file else "http"
+        yield Site(gateway, world, f"{scheme}://127.0.0.1:{port}", folder)
         world.database.close()
 
 

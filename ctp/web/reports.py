@@ -1,0 +1,139 @@
+"""The reader's reports: the list, and each as a page that can run nothing and ask nobody.
+
+Invariants:
+1. A report is served to the person it was made for, while they may see its account; anything else is not found.
+2. It is served in a sandbox: no script, no request to anywhere, no part in our own origin.
+3. The path comes from the database and must lie in the folder of reports, links resolved.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import sqlalchemy as sa
+from aiohttp import web
+
+from ctp import i18n
+from ctp.accounts.visible import AccountView, ReportView, Visible
+from ctp.errors import InputError, NotFound
+from ctp.i18n import text
+from ctp.web.api import whole_number
+from ctp.web.pages import render_page
+from ctp.web.people import Visitor
+from ctp.web.state import GATEWAY, VISITOR, Gateway
+
+KINDS = ("daily", "weekly", "monthly")
+REPORT_POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'"
+)
+_PAGE = 30
+_BEFORE = re.compile(r"(\d{4}-\d{2}-\d{2})\.(\d{1,18})", re.ASCII)
+
+
+async def reports_page(request: web.Request) -> web.Response:
+    """List the visitor's reports, newest period first. account, kind: only those; before: to go on from."""
+    gateway, visitor = request.app[GATEWAY], request[VISITOR]
+    if not visitor.may_trade_page:
+        raise NotFound("reports")
+    account_id, kind = whole_number(request, "account", None), request.query.get("kind") or None
+    before = _before(request.query.get("before", ""))
+    if kind is not None and kind not in KINDS:
+        raise InputError("kind", kind, "must be one of " + ", ".join(KINDS))
+
+    def read(connection: sa.Connection) -> tuple[list[AccountView], list[ReportView]]:
+        visible = Visible(connection, visitor.actor)
+        found = visible.reports(account_id=account_id, kind=kind, limit=_PAGE + 1, before=before)
+        return visible.accounts(with_closed=True), found
+
+    accounts, found = await gateway.read(read)
+    by_id = {account.id: account for account in accounts}
+    chosen = {name: value for name, value in (("account", account_id), ("kind", kind)) if value is not None}
+    last = found[_PAGE - 1] if len(found) > _PAGE else None
+    return render_page(
+        "reports.html", gateway, visitor, here="reports", title=text("web.reports.title", visitor.language),
+        kinds=KINDS, chosen=chosen, is_first=before is None,
+        accounts=[_named(account, visitor) for account in accounts],
+        reports=[_view(one, by_id[one.account_id], visitor, gateway) for one in found[:_PAGE]],
+        older=urlencode(chosen | {"before": f"{last.period}.{last.id}"}) if last else "",
+    )  # fmt: skip
+
+
+async def report_file(request: web.Request) -> web.StreamResponse:
+    """Serve one report in its sandbox; download=1: to be kept as a file."""
+    gateway, visitor = request.app[GATEWAY], request[VISITOR]
+    report_id = int(request.match_info["report"])
+
+    def read(connection: sa.Connection) -> tuple[ReportView, AccountView]:
+        visible = Visible(connection, visitor.actor)
+        report = visible.report(report_id)
+        return report, visible.account(report.account_id)
+
+    report, account = await gateway.read(read)
+    file = _file(gateway, report)
+    if file is None:
+        raise NotFound(f"the file of report {report_id}")
+    how = "attachment" if request.query.get("download") == "1" else "inline"
+    name = f"{text(f'mode.{account.mode}', visitor.language)}_{account.name}_{report.kind}_{report.period}.html"
+    plain = f"{'LIVE' if account.mode == 'live' else 'SIMULATED'}_{report.kind}_{report.period}.html"
+    return web.FileResponse(
+        file,
+        headers={
+            "Content-Type": "text/html; charset=utf-8",
+            "Content-Security-Policy": REPORT_POLICY,
+            "Content-Disposition": f"{how}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}",
+        },
+    )
+
+
+def _view(report: ReportView, account: AccountView, visitor: Visitor, gateway: Gateway) -> dict[str, Any]:
+    """Return a line of the list."""
+    language, told = visitor.language, report.summary
+    pnl, month = _known(told.get("pnl")), _known(told.get("month_return"))
+    return {
+        "id": report.id,
+        "account": _named(account, visitor),
+        "kind_word": text(f"web.reports.{report.kind}", language),
+        "period": report.period,
+        "pnl": "–" if pnl is None else i18n.money(pnl, account.quote, language, signed=True),
+        "direction": "" if not pnl else "rise" if pnl > 0 else "fall",
+        "month": "–" if month is None else i18n.percent(month, signed=True),
+        "trades": told.get("trades", "–"),
+        "is_there": report.status == "done" and _file(gateway, report) is not None,
+        "problem": text(f"web.reports.{'failed' if report.status != 'done' else 'gone'}", language),
+    }
+
+
+def _named(account: AccountView, visitor: Visitor) -> dict[str, Any]:
+    """Return what a list shows of an account."""
+    mode_word = text(f"mode.{account.mode}", visitor.language)
+    return {"id": account.id, "name": account.name, "mode": account.mode, "mode_word": mode_word}
+
+
+def _file(gateway: Gateway, report: ReportView) -> Path | None:
+    """Return a report's file; None when it is not there."""
+    folder = gateway.settings.reports.resolve()
+    file = (folder / report.file).resolve()
+    return file if report.status == "done" and file.is_file() and file.is_relative_to(folder) else None
+
+
+def _known(value: object) -> float | None:
+    """Read a figure of the summary, which has amounts as exact texts; None for what is no number."""
+    try:
+        return float(value) if isinstance(value, (int, float, str)) else None
+    except ValueError:
+        return None
+
+
+def _before(given: str) -> tuple[str, int] | None:
+    """Read the place in the list to go on from."""
+    if not given:
+        return None
+    found = _BEFORE.fullmatch(given)
+    if found is None:
+        raise InputError("before", given[:40], "must be a period and a number")
+    return found[1], int(found[2])
+
