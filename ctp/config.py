@@ -22,6 +22,7 @@ from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -198,6 +199,30 @@ class RetentionSettings(_Section):
     equity_minute_days: Annotated[int, Field(ge=1)] = 7
     equity_hour_days: Annotated[int, Field(ge=2)] = 90
     notice_days: Annotated[int, Field(ge=1)] = 90
+    job_days: Annotated[int, Field(ge=1)] = 90
+
+
+class SchedulerSettings(_Section):
+    """When jobs of the day run."""
+
+    zone: str = "Asia/Seoul"
+
+    @model_validator(mode="after")
+    def _known_zone(self) -> SchedulerSettings:
+        """Refuse a zone that this machine does not know."""
+        try:
+            ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"zone {self.zone!r} is unknown; write it as Asia/Seoul or UTC") from None
+        return self
+
+
+class HeartbeatSettings(_Section):
+    """An address outside this server that is called while trading is healthy."""
+
+    url_file: Path | None = None
+    every_s: Annotated[float, Field(ge=10, le=3600)] = 60.0
+    tell_failure: bool = False
 
 
 class Settings(_Section):
@@ -213,6 +238,8 @@ class Settings(_Section):
     notices: NoticeSettings = NoticeSettings()
     telegram: TelegramSettings = TelegramSettings()
     retention: RetentionSettings = RetentionSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+    heartbeat: HeartbeatSettings = HeartbeatSettings()
 
     def folder(self, name: str) -> Path:
         """Return `home/name`, made on demand for its owner alone."""

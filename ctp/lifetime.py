@@ -3,6 +3,7 @@
 Invariants:
 1. A child started with `Tie` ends when its parent ends, also when the parent is killed with SIGKILL.
 2. SIGTERM and SIGINT cancel a service once and let it finish what it must; a second signal changes nothing.
+3. A process is named so that no later process of its number is taken for it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import asyncio
 import ctypes
 import os
 import signal
+import socket
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
@@ -71,3 +74,36 @@ async def until_stopped(service: Coroutine[Any, Any, None]) -> None:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def this_process() -> str:
+    """Name this process; `has_ended` knows it by that."""
+    return name_process(os.getpid())
+
+
+def name_process(number: int) -> str:
+    """Name a process of this machine: machine, number and the kernel's time of its start."""
+    return f"{_machine()}:{number}:{_started(number)}"
+
+
+def has_ended(process: str) -> bool:
+    """Tell whether a process named by `name_process` ran on this machine and has certainly ended."""
+    machine, _, rest = process.partition(":")
+    number, _, started = rest.partition(":")
+    if machine != _machine() or not number.isdigit() or not started:
+        return False
+    return _started(int(number)) != started
+
+
+def _machine() -> str:
+    """Return this machine's name, short enough for a database column together with the rest."""
+    return socket.gethostname()[:32]
+
+
+def _started(number: int) -> str:
+    """Return when a process started, in the kernel's ticks; empty when there is none (or no /proc)."""
+    try:
+        fields = Path(f"/proc/{number}/stat").read_text("utf-8").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return fields[19] if fields[0] not in ("Z", "X") else ""

@@ -1,62 +1,59 @@
-"""crypto-trader-backup: delivers notices, announces a silent bot, keeps the database small."""
+"""crypto-trader-backup: runs the jobs, delivers notices, watches the bot and the web."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
-import socket
-
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from ctp.clock import SystemClock
 from ctp.config import Settings
+from ctp.lifetime import this_process
+from ctp.notifiers.channels import build_notifiers
 from ctp.notifiers.delivery import DeliveryWorker
-from ctp.notifiers.watchdog import watch_bot
+from ctp.notifiers.watchdog import keep_watch
+from ctp.scheduler.heartbeat import keep_calling, read_address
+from ctp.scheduler.history import prune_runs
+from ctp.scheduler.schedule import daily
+from ctp.scheduler.scheduler import Job, Scheduler
 from ctp.storage.database import Database
-from ctp.storage.leases import beat
 from ctp.storage.retention import archive_decisions, prune_notices, prune_sessions, thin_equity
 from services.program import run_program
 
-HEARTBEAT_S = 2
-WATCH_S = 5
+
+def jobs(settings: Settings, database: Database) -> list[Job]:
+    """Return everything that is done by the clock."""
+    zone, kept = settings.scheduler.zone, settings.retention
+
+    def archive(now_ms: int) -> None:
+        archive_decisions(database, settings.archive, now_ms, kept.decision_days)
+        thin_equity(database, now_ms, every_sample_days=kept.equity_minute_days, hourly_days=kept.equity_hour_days)
+
+    def tidy(now_ms: int) -> None:
+        prune_notices(database, now_ms, kept.notice_days)
+        prune_sessions(database, now_ms)
+        with database.transaction() as connection:
+            prune_runs(connection, now_ms, keep_days=kept.job_days)
+
+    return [Job("archive", daily(3, 30, zone), archive), Job("tidy", daily(3, 45, zone), tidy)]
 
 
 async def run(settings: Settings) -> None:
-    """Work until cancelled. Raises ConfigError when the database is not this program's."""
+    """Work until cancelled. Raises ConfigError when the database or a setting is not this program's."""
     database = Database(settings.database_url)
     database.check()
-    clock, kept = SystemClock(), settings.retention
-
-    def alive() -> None:
-        with database.transaction() as connection:
-            beat(connection, "backup", clock.now_ms())
-
-    def watch() -> None:
-        with database.transaction() as connection:
-            watch_bot(connection, clock.now_ms())
-
-    def keep_small() -> None:
-        now = clock.now_ms()
-        archive_decisions(database, settings.archive, now, kept.decision_days)
-        thin_equity(database, now, every_sample_days=kept.equity_minute_days, hourly_days=kept.equity_hour_days)
-        prune_notices(database, now, kept.notice_days)
-        prune_sessions(database, now)
-
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run of every job
-    # Threads for the jobs: the event loop stays free to hear signals. A missed run is made up for once, not for each.
-    scheduler = AsyncIOScheduler(job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 3600})
-    scheduler.add_job(alive, "interval", seconds=HEARTBEAT_S, misfire_grace_time=HEARTBEAT_S)
-    scheduler.add_job(watch, "interval", seconds=WATCH_S, misfire_grace_time=WATCH_S)
-    scheduler.add_job(keep_small, "cron", hour=3, minute=30)
-    await asyncio.to_thread(alive)
-    scheduler.start()
-    # The web channel needs no sending; others are added here as they are built.
-    worker = DeliveryWorker(database, (), clock, settings.notices, f"{socket.gethostname()}:{os.getpid()}")
+    address, notifiers = read_address(settings.heartbeat), build_notifiers(settings)
+    clock = SystemClock()
+    scheduler = Scheduler(database, jobs(settings, database), clock)
     try:
-        await worker.run()
+        await scheduler.lead()  # a second one waits here
+        async with asyncio.TaskGroup() as group:
+            group.create_task(scheduler.work())
+            group.create_task(DeliveryWorker(database, notifiers, clock, settings.notices, this_process()).run())
+            group.create_task(keep_watch(database, clock, ("bot", "web")))
+            if address:
+                group.create_task(keep_calling(database, clock, settings.heartbeat, address))
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
     finally:
-        scheduler.shutdown(wait=False)
         database.close()
 
 

@@ -11,6 +11,7 @@ import typer
 from ctp.cli import accounts, control, data, database, setup, users
 from ctp.cli.backtest import backtest
 from ctp.cli.doctor import doctor
+from ctp.cli.jobs import jobs
 from ctp.cli.simulator import simulator
 from ctp.cli.status import status
 from ctp.cli.why import why
@@ -58,6 +59,7 @@ app.command(epilog="Example: ctp close --account rsi --symbol BTC/USDT:USDT --wa
 app.command(epilog="Example: ctp unlock --account rsi")(control.unlock)
 app.command(epilog="Example: ctp status --json")(status)
 app.command(epilog="Example: ctp why --account minsu/rsi --symbol BTC/USDT:USDT --last 5")(why)
+app.command(epilog="Example: ctp jobs --json")(jobs)
 app.add_typer(data.app, name="data")
 app.command(
     epilog="Example: ctp backtest --exchange binance --symbol BTC/USDT --timeframe 1h --set strategy.stop_loss=0.1 --json"

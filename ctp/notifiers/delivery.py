@@ -67,14 +67,22 @@ class DeliveryWorker:
     """Delivers what waits. Any number may run; each delivery is attempted by one."""
 
     def __init__(
-        self, database: Database, notifiers: Sequence[Notifier], clock: Clock, rules: DeliveryRules, holder: str
+        self,
+        database: Database,
+        notifiers: Sequence[Notifier],
+        clock: Clock,
+        rules: DeliveryRules,
+        holder: str,
+        *,
+        urgent_only: bool = False,
     ) -> None:
-        """Deliver over these channels, in the name of `holder`."""
+        """Deliver over these channels, in the name of `holder`; or only what is urgent, for a scheduler that is silent."""
         self._database = database
         self._notifiers = {notifier.channel: notifier for notifier in notifiers}
         self._clock = clock
         self._rules = rules
         self._holder = holder
+        self._wanted = [notices.c.urgent] if urgent_only else []
 
     async def run(self) -> None:
         """Deliver for ever; ends by cancellation."""
@@ -113,7 +121,9 @@ class DeliveryWorker:
         queue = (
             sa.select(deliveries, place.label("place"))
             .join(notices, notices.c.id == deliveries.c.notice_id)
-            .where(deliveries.c.status.in_(("waiting", "leased")), deliveries.c.channel.in_(self._notifiers))
+            .where(
+                deliveries.c.status.in_(("waiting", "leased")), deliveries.c.channel.in_(self._notifiers), *self._wanted
+            )
             .subquery()
         )
         is_free = sa.or_(

@@ -451,7 +451,7 @@ job_runs = sa.Table(
     sa.Column("due_at", Time, nullable=False),
     sa.Column("started_at", Time, nullable=False),
     sa.Column("ended_at", Time),  # empty: it runs, or its process died
-    sa.Column("result", sa.String(12), nullable=False),  # running, done, failed, lost
+    sa.Column("result", sa.String(12), nullable=False),  # running, done, failed, lost, stopped
     sa.Column("error", sa.String(256)),
     sa.Column("holder", sa.String(64), nullable=False),
     sa.UniqueConstraint("job", "due_at"),  # of two schedulers, one runs it

@@ -33,7 +33,8 @@ from ctp.trading.exchange import CandleUpdate
 from ctp.trading.leadership import Leadership
 from ctp.trading.live_candles import HISTORY, KEPT, LiveCandles
 from ctp.trading.parameters import newest_versions
-from ctp.trading.store import BLOCKED, AccountInfo, Store
+from ctp.trading.scheduler_watch import SchedulerWatch
+from ctp.trading.store import BLOCKED, PAUSED, RUNNING, AccountInfo, Store
 from ctp.trading.worker import Worker
 from ctp.trading.writer import Writer
 
@@ -41,6 +42,7 @@ HEARTBEAT_S = 1.0
 ACCOUNTS_EVERY_S = 1.0
 CLOCK_EVERY_S = 300.0
 MOST_CLOCK_DRIFT_MS = 1000
+MOST_LAG_MS = 5000.0
 RETRY_S = 2.0
 SWITCH_S = 0.0005  # between the threads of this process
 
@@ -115,6 +117,7 @@ class Bot:
                 group.create_task(self._follow_accounts(group))
                 group.create_task(self._follow_commands())
                 group.create_task(self._watch_clock())
+                group.create_task(SchedulerWatch(self._database, self._writer, self._clock).run())
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from None
         finally:
@@ -134,12 +137,22 @@ class Bot:
                 "accounts": len(self._workers),
                 "loop_lag_ms": round(self._lag_ms, 1),
                 "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                "unhealthy": self._why_unhealthy(),
                 "troubles": {str(number): text for number, text in self._troubles.items()},
             }
             await self._writer.run(lambda c, facts=details: beat(c, "bot", self._clock.now_ms(), facts))  # type: ignore[misc]
             before = self._clock.monotonic_s()
             await self._clock.sleep(HEARTBEAT_S)
             self._lag_ms = max(0.0, (self._clock.monotonic_s() - before - HEARTBEAT_S) * 1000)
+
+    def _why_unhealthy(self) -> str:
+        """Return why trading is not healthy, for the alarm outside this server; empty when it is."""
+        if self._lag_ms > MOST_LAG_MS:
+            return "the bot is overloaded"
+        at_work = [one for one in self._workers.values() if one.desk.status in (RUNNING, PAUSED)]
+        if any(one.desk.is_exchange_down for one in at_work):
+            return "an exchange cannot be reached"
+        return "" if all(one.engine.is_ready for one in at_work) else "an account is recovering"
 
     async def _watch_clock(self) -> None:
         """Measure our clock against every exchange's; too far off stops entries."""

@@ -7,14 +7,11 @@ Invariants:
 
 from __future__ import annotations
 
-import os
-import socket
-from pathlib import Path
-
 import sqlalchemy as sa
 
 from ctp.clock import Clock
 from ctp.errors import StateConflict
+from ctp.lifetime import has_ended, this_process
 from ctp.storage.leases import Lease, acquire_lease, read_lease, release_lease, renew_lease
 from ctp.trading.writer import Writer
 
@@ -38,7 +35,7 @@ class Leadership:
 
     async def take(self) -> None:
         """Take the lease; a dead bot's is waited for, a living one's raises StateConflict."""
-        holder = f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
+        holder = this_process()
         started = self._clock.monotonic_s()
         while True:
             asked_s = self._clock.monotonic_s()
@@ -76,25 +73,7 @@ def _acquire(connection: sa.Connection, holder: str, now_ms: int) -> Lease | Non
     if lease is not None:
         return lease
     held = read_lease(connection, NAME)
-    if held is None or not _is_dead(held.holder):
+    if held is None or not has_ended(held.holder):
         return None
     release_lease(connection, held)
     return acquire_lease(connection, NAME, holder, now_ms, LEASE_MS)
-
-
-def _is_dead(holder: str) -> bool:
-    """Return whether a holder was a process of this machine that has ended."""
-    host, _, process = holder.partition(":")
-    pid, _, started = process.partition(":")
-    if host != socket.gethostname() or not pid.isdigit() or not started:
-        return False
-    return _started(int(pid)) != started
-
-
-def _started(pid: int) -> str:
-    """Return when a process started, in the kernel's ticks; empty when there is none (or no /proc)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return fields[19] if fields[0] not in ("Z", "X") else ""

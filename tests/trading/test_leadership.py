@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from ctp.clock import ManualClock, SystemClock
 from ctp.errors import StateConflict
+from ctp.lifetime import name_process
 from ctp.storage.database import Database
 from ctp.storage.tables import leases
-from ctp.trading import leadership
 from ctp.trading.leadership import LEASE_MS, Leadership
 from ctp.trading.writer import Writer
 
@@ -48,14 +48,10 @@ def test_a_killed_bot_of_this_machine_is_succeeded_at_once(tmp_path: Path, datab
 
     async def run() -> None:
         writer, clock = Writer(database), SystemClock()
-        now = clock.now_ms()
-        host = leadership.socket.gethostname()
-        started = leadership._started(other.pid)
+        now, holder = clock.now_ms(), name_process(other.pid)
         with database.transaction() as connection:
             connection.execute(
-                sa.insert(leases).values(
-                    name="bot", holder=f"{host}:{other.pid}:{started}", token=4, expires_at=now + 60_000
-                )
+                sa.insert(leases).values(name="bot", holder=holder, token=4, expires_at=now + 60_000)
             )
         os.kill(other.pid, signal.SIGKILL)
         other.wait()
