@@ -7,8 +7,7 @@ import asyncio
 from ctp.clock import SystemClock
 from ctp.config import Settings
 from ctp.lifetime import this_process
-from ctp.notifiers.channels import build_notifiers
-from ctp.notifiers.delivery import DeliveryWorker
+from ctp.notifiers.channels import build_worker
 from ctp.notifiers.watchdog import keep_watch
 from ctp.scheduler.heartbeat import keep_calling, read_address
 from ctp.scheduler.history import prune_runs
@@ -40,14 +39,14 @@ async def run(settings: Settings) -> None:
     """Work until cancelled. Raises ConfigError when the database or a setting is not this program's."""
     database = Database(settings.database_url)
     database.check()
-    address, notifiers = read_address(settings.heartbeat), build_notifiers(settings)
-    clock = SystemClock()
+    address, clock = read_address(settings.heartbeat), SystemClock()
+    worker = build_worker(settings, database, clock, this_process())
     scheduler = Scheduler(database, jobs(settings, database), clock)
     try:
         await scheduler.lead()  # a second one waits here
         async with asyncio.TaskGroup() as group:
             group.create_task(scheduler.work())
-            group.create_task(DeliveryWorker(database, notifiers, clock, settings.notices, this_process()).run())
+            group.create_task(worker.run())
             group.create_task(keep_watch(database, clock, ("bot", "web")))
             if address:
                 group.create_task(keep_calling(database, clock, settings.heartbeat, address))

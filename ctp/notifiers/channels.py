@@ -8,9 +8,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ctp.clock import Clock
 from ctp.config import Settings, read_secret
 from ctp.errors import ConfigError
+from ctp.notifiers.delivery import DeliveryWorker
+from ctp.notifiers.journal import SentJournal
 from ctp.notifiers.notifier import Notifier
+from ctp.notifiers.pacing import TELEGRAM, Pacer, email_pace
+from ctp.storage.database import Database
 
 if TYPE_CHECKING:
     from ctp.notifiers.telegram_api import BotApi
@@ -32,6 +37,23 @@ def build_bot_api(settings: Settings) -> BotApi:
     if not re.fullmatch(r"[0-9]+:[A-Za-z0-9_-]+", token):
         raise ConfigError(f"telegram.token_file: {settings.telegram.token_file} holds no bot token; @BotFather gives one")
     return BotApi(token, settings.telegram.api_url)
+
+
+def build_worker(
+    settings: Settings, database: Database, clock: Clock, holder: str, *, urgent_only: bool = False
+) -> DeliveryWorker:
+    """Return a worker that delivers over every channel that is set up, at the pace each allows."""
+    paces = {"email": email_pace(settings.email.per_second), "telegram": TELEGRAM}
+    return DeliveryWorker(
+        database,
+        build_notifiers(settings),
+        clock,
+        settings.notices,
+        holder,
+        pacer=Pacer(paces),
+        journal=SentJournal(settings.folder("sent")),
+        urgent_only=urgent_only,
+    )
 
 
 def build_notifiers(settings: Settings) -> list[Notifier]:

@@ -10,6 +10,7 @@ Facts, by kind (money in the account's quote currency; sizes and prices as numbe
 - system_error: what (a key of [problem]); whatever else explains it
 - daily_report: day; trades?, wins?, pnl?, equity?
 - contact_code: code, expires_at; goes to the address it proves and nowhere else
+- a digest, of any kind: digest (see `digest.digest_facts`)
 
 Invariants:
 1. A notice about an account says SIMULATED or LIVE in its title.
@@ -30,6 +31,7 @@ from ctp.i18n import has_text, text
 Facts = Mapping[str, Any]
 
 TITLE_LENGTH = 80
+_SHOWN = 5  # of a list in a digest
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # control, format (writing direction), line separators
 
 
@@ -102,7 +104,7 @@ def compose(
 ) -> Message:
     """Return a notice in words."""
     writer = _Writer(facts, language, zone)
-    title, lines = _KINDS.get(kind, _unknown)(writer)
+    title, lines = _digest(kind, writer) if facts.get("digest") else _KINDS.get(kind, _unknown)(writer)
     mode = str(facts.get("mode", ""))
     if mode:
         title = f"[{text(f'mode.{mode}', language)}] {title}"
@@ -204,9 +206,7 @@ def _closed(kind: str, writer: _Writer) -> tuple[str, list[str]]:
 def _system_error(writer: _Writer) -> tuple[str, list[str]]:
     """Say what is wrong and what to do about it."""
     what = str(writer.facts.get("what", "other"))
-    if not has_text(f"problem.{what}.title"):
-        what = "other"
-    lines = [text(f"problem.{what}.do", writer.language)]
+    lines = [_problem(what, "do", writer.language)]
     if writer.has("symbol"):
         lines.append(writer.say("line.symbol", symbol=writer.symbol()))
     known = {"what", "symbol", "account", "mode", "exchange", "quote", "day_pnl", "day_limit"}
@@ -215,7 +215,7 @@ def _system_error(writer: _Writer) -> tuple[str, list[str]]:
     ]
     if details:
         lines.append(writer.say("line.details", details=" · ".join(details)))
-    return writer.say("system_error.title", problem=text(f"problem.{what}.title", writer.language)), lines
+    return writer.say("system_error.title", problem=_problem(what, "title", writer.language)), lines
 
 
 def _daily_report(writer: _Writer) -> tuple[str, list[str]]:
@@ -244,6 +244,37 @@ def _contact_code(writer: _Writer) -> tuple[str, list[str]]:
         writer.say("contact_code.until", time=until),
         writer.say("contact_code.unasked"),
     ]
+
+
+def _digest(kind: str, writer: _Writer) -> tuple[str, list[str]]:
+    """Sum up what many similar notices told."""
+    told, language = writer.facts["digest"], writer.language
+    count = i18n.number(told["count"])
+    first, last = (i18n.moment(told[name], language, writer.zone) for name in ("first_at", "last_at"))
+    lines = [writer.say("digest.what", count=count), writer.say("digest.span", first=first, last=last)]
+    if told["closings"]:
+        pnl = i18n.money(_number(told["pnl"]), str(writer.facts.get("quote", "")), language, signed=True)
+        lines.append(writer.say("digest.pnl", pnl=pnl, closings=told["closings"], wins=told["wins"]))
+    symbols = [(i18n.symbol_name(symbol, language), times) for symbol, times in told["symbols"].items()]
+    if symbols:
+        lines.append(writer.say("digest.symbols", symbols=_counted(symbols)))
+    lines += [
+        writer.say("digest.problem", problem=_problem(what, "title", language), count=i18n.number(times))
+        for what, times in list(told["problems"].items())[:_SHOWN]
+    ]
+    name = writer.say(f"{kind}.name") if has_text(f"notice.{kind}.name") else writer.say("unknown.title")
+    return writer.say("digest.title", name=name, count=count), [*lines, *_day(writer)]
+
+
+def _counted(found: list[tuple[str, int]]) -> str:
+    """Return the most frequent of something, each with how often."""
+    shown = ", ".join(f"{name} {i18n.number(times)}" for name, times in found[:_SHOWN])
+    return f"{shown}, …" if len(found) > _SHOWN else shown
+
+
+def _problem(what: str, part: str, language: str) -> str:
+    """Return the words for a problem; a newer program may know more problems than this one."""
+    return text(f"problem.{what if has_text(f'problem.{what}.title') else 'other'}.{part}", language)
 
 
 def _unknown(writer: _Writer) -> tuple[str, list[str]]:

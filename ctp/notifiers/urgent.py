@@ -15,8 +15,7 @@ from ctp.clock import SystemClock
 from ctp.config import Settings, load_settings
 from ctp.lifetime import end_with_parent, this_process, until_stopped
 from ctp.logs import configure_logging
-from ctp.notifiers.channels import build_notifiers
-from ctp.notifiers.delivery import DeliveryWorker
+from ctp.notifiers.channels import build_worker
 from ctp.storage.database import Database
 
 
@@ -25,8 +24,7 @@ async def deliver_urgent(settings: Settings) -> None:
     database = Database(settings.database_url)
     try:
         database.check()
-        notifiers = build_notifiers(settings)
-        await DeliveryWorker(database, notifiers, SystemClock(), settings.notices, this_process(), urgent_only=True).run()
+        await build_worker(settings, database, SystemClock(), this_process(), urgent_only=True).run()
     finally:
         database.close()
 
