@@ -13,6 +13,7 @@ CtpError
 ├── ExchangeError
 │   ├── ExchangeBusy       retry later; carries retry_after_s
 │   ├── ExchangeDown       unreachable or broken: nothing is known, nothing changed
+│   │   └── RequestExpired refused for its timestamp, certainly not accepted: sign it anew and send it again
 │   ├── OrderRejected      final; carries the exchange's reason
 │   ├── OrderUnknown       outcome ambiguous: reconcile, do not resend
 │   ├── OrderMissing       the exchange says it does not know this order
@@ -95,6 +96,10 @@ class ExchangeBusy(ExchangeError):
 
 class ExchangeDown(ExchangeError):
     """No answer, or one that cannot be believed. It says nothing about positions or orders."""
+
+
+class RequestExpired(ExchangeDown):
+    """The exchange did not look at the request: its timestamp lay outside the window. It may be signed and sent again."""
 
 
 class OrderRejected(ExchangeError):

@@ -6,7 +6,7 @@ Requests are ccxt's implicit calls with exact texts; replies are read raw (`bina
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -20,23 +20,29 @@ from ctp.errors import (
     InputError,
     NotAllowed,
     OrderUnknown,
+    RequestExpired,
 )
 from ctp.trading import binance_shapes as shapes
 from ctp.trading.ccxt_errors import GARBAGE, asking_failed, sending_failed
 from ctp.trading.ccxt_light import ccxt
 from ctp.trading.exchange import BUY, FillReport, FundingReport, OrderReport, OrderRequest
+from ctp.trading.exchange_clock import ExchangeClock
 from ctp.trading.market_rules import binance_market
 
 PAGE = 1000
+SIGNED_TWICE = 2  # what may be repeated without harm is signed anew once when its timestamp is refused
+
+type Call = Callable[[Mapping[str, Any]], Awaitable[Any]]
+type Failed = Callable[[Exception, Mapping[str, str] | None, int], ExchangeError]
 
 
 class BinanceAccount:
     """The Exchange port of one key at Binance."""
 
-    def __init__(self, api: Any, clock: Clock, *, is_perpetual: bool) -> None:
-        """Use a ccxt exchange whose markets are loaded or shared."""
+    def __init__(self, api: Any, clock: Clock, exchange_clock: ExchangeClock, *, is_perpetual: bool) -> None:
+        """Use a ccxt exchange whose markets are loaded or shared, and sign with its venue's time."""
         self.api, self.is_perpetual = api, is_perpetual
-        self._clock = clock
+        self._clock, self._exchange_clock = clock, exchange_clock
         self._silent_until_s = 0.0
 
     # --- orders --------------------------------------------------------------------------------------------------
@@ -54,13 +60,13 @@ class BinanceAccount:
             if order.trigger_price is not None:
                 kind = "STOP_LOSS" if order.purpose == "stop" else "TAKE_PROFIT"
                 request |= {"type": kind, "stopPrice": format(order.trigger_price, "f")}
-            reply = await self._send(self.api.privatePostOrder(request))
+            reply = await self._send(self.api.privatePostOrder, request)
             return self._echoed(order, reply)
         if order.trigger_price is None:
             request |= {"type": "MARKET", "newClientOrderId": order.id, "newOrderRespType": "RESULT"}
             if order.reduce_only:
                 request["reduceOnly"] = "true"
-            reply = await self._send(self.api.fapiPrivatePostOrder(request))
+            reply = await self._send(self.api.fapiPrivatePostOrder, request)
             return self._echoed(order, reply)
         request |= {
             "algoType": "CONDITIONAL",
@@ -69,7 +75,7 @@ class BinanceAccount:
             "clientAlgoId": order.id,
             "reduceOnly": "true",
         }
-        reply = await self._send(self.api.fapiPrivatePostAlgoOrder(request))
+        reply = await self._send(self.api.fapiPrivatePostAlgoOrder, request)
         return self._same(order, lambda: shapes.algo_report(order.symbol, reply))
 
     async def place_pair(
@@ -91,7 +97,7 @@ class BinanceAccount:
             "newOrderRespType": "RESULT",
             "recvWindow": window_ms,
         }
-        reply = await self._send(self.api.privatePostOrderListOco(request))
+        reply = await self._send(self.api.privatePostOrderListOco, request)
 
         def read() -> dict[str, OrderReport]:
             reports = [shapes.order_report(stop.symbol, row) for row in reply["orderReports"]]
@@ -121,12 +127,12 @@ class BinanceAccount:
         """Look an order up by our client order id."""
         request = {"symbol": self._id(symbol)}
         if not self.is_perpetual:
-            row = await self._ask(self.api.privateGetOrder(request | {"origClientOrderId": order_id}))
+            row = await self._ask(self.api.privateGetOrder, request | {"origClientOrderId": order_id})
             return shapes.order_report(symbol, row)
         if purpose not in PROTECTIVE:
-            row = await self._ask(self.api.fapiPrivateGetOrder(request | {"origClientOrderId": order_id}))
+            row = await self._ask(self.api.fapiPrivateGetOrder, request | {"origClientOrderId": order_id})
             return shapes.order_report(symbol, row)
-        reply = await self._ask(self.api.fapiPrivateGetAlgoOrder({"clientAlgoId": order_id}))
+        reply = await self._ask(self.api.fapiPrivateGetAlgoOrder, {"clientAlgoId": order_id})
         row = shapes.object_of("algo order", reply)
         report = shapes.algo_report(symbol, row)
         became = shapes.actual_order_id(row)
@@ -139,16 +145,16 @@ class BinanceAccount:
         """Look an order up by the exchange's id."""
         request = {"symbol": self._id(symbol), "orderId": exchange_id}
         call = self.api.fapiPrivateGetOrder if self.is_perpetual else self.api.privateGetOrder
-        return shapes.order_report(symbol, await self._ask(call(request)))
+        return shapes.order_report(symbol, await self._ask(call, request))
 
     async def cancel(self, symbol: str, order_id: str, purpose: str) -> None:
         """Cancel an order; on spot the other half of its list goes with it."""
         if self.is_perpetual and purpose in PROTECTIVE:
-            reply = await self._ask(self.api.fapiPrivateDeleteAlgoOrder({"clientAlgoId": order_id}))
+            reply = await self._ask(self.api.fapiPrivateDeleteAlgoOrder, {"clientAlgoId": order_id})
         else:
             request = {"symbol": self._id(symbol), "origClientOrderId": order_id}
             call = self.api.fapiPrivateDeleteOrder if self.is_perpetual else self.api.privateDeleteOrder
-            reply = await self._ask(call(request))
+            reply = await self._ask(call, request)
         if not shapes.confirms_cancel(reply, order_id):
             # An order taken for cancelled that has filled would be closed a second time.
             raise OrderUnknown(f"{order_id}: the reply does not confirm the cancellation: {str(reply)[:60]!r}")
@@ -157,11 +163,11 @@ class BinanceAccount:
         """Return every order that rests on the symbol."""
         request = {"symbol": self._id(symbol)}
         if not self.is_perpetual:
-            rows = shapes.rows_of("open orders", await self._ask(self.api.privateGetOpenOrders(request)))
+            rows = shapes.rows_of("open orders", await self._ask(self.api.privateGetOpenOrders, request))
             return [shapes.order_report(symbol, row) for row in rows]
         plain, conditional = await asyncio.gather(
-            self._ask(self.api.fapiPrivateGetOpenOrders(request)),
-            self._ask(self.api.fapiPrivateGetOpenAlgoOrders(request)),
+            self._ask(self.api.fapiPrivateGetOpenOrders, request),
+            self._ask(self.api.fapiPrivateGetOpenAlgoOrders, request),
         )
         found = [shapes.order_report(symbol, row) for row in shapes.rows_of("open orders", plain)]
         return found + [shapes.algo_report(symbol, row) for row in shapes.rows_of("open algo orders", conditional)]
@@ -182,7 +188,7 @@ class BinanceAccount:
             if after_id is not None:
                 request["fromId"] = int(after_id) + 1
             call = self.api.fapiPrivateGetUserTrades if self.is_perpetual else self.api.privateGetMyTrades
-            page = shapes.rows_of("trades", await self._ask(call(request)))
+            page = shapes.rows_of("trades", await self._ask(call, request))
             found += [shapes.fill_report(symbol, row) for row in page]
             if after_id is None or len(page) < PAGE:
                 return sorted(found, key=lambda fill: int(fill.id))
@@ -195,7 +201,7 @@ class BinanceAccount:
         found: dict[str, FundingReport] = {}
         while True:
             request = {"incomeType": "FUNDING_FEE", "startTime": since, "limit": PAGE}
-            page = shapes.rows_of("income", await self._ask(self.api.fapiPrivateGetIncome(request)))
+            page = shapes.rows_of("income", await self._ask(self.api.fapiPrivateGetIncome, request))
             for row in page:
                 symbol = self._symbol(str(row.get("symbol", "")))
                 if symbol is not None:
@@ -207,7 +213,7 @@ class BinanceAccount:
 
     async def positions(self, symbols: Sequence[str]) -> dict[str, Decimal]:
         """Return the signed position size per symbol."""
-        reply = shapes.rows_of("positions", await self._ask(self.api.fapiPrivateV3GetPositionRisk({})))
+        reply = shapes.rows_of("positions", await self._ask(self.api.fapiPrivateV3GetPositionRisk, {}))
         sizes = {symbol: Decimal(0) for symbol in symbols}
 
         def add() -> None:
@@ -222,13 +228,13 @@ class BinanceAccount:
     async def quote_balance(self, quote: str) -> Decimal:
         """Return the wallet balance in the quote currency."""
         if self.is_perpetual:
-            reply = shapes.object_of("account", await self._ask(self.api.fapiPrivateV3GetAccount({})))
+            reply = shapes.object_of("account", await self._ask(self.api.fapiPrivateV3GetAccount, {}))
             rows = shapes.rows_of("assets", reply.get("assets"))
             return shapes.checked(
                 "assets",
                 lambda: sum((shapes.number(row["walletBalance"]) for row in rows if row["asset"] == quote), Decimal(0)),
             )
-        reply = shapes.object_of("account", await self._ask(self.api.privateGetAccount({"omitZeroBalances": "true"})))
+        reply = shapes.object_of("account", await self._ask(self.api.privateGetAccount, {"omitZeroBalances": "true"}))
         rows = shapes.rows_of("balances", reply.get("balances"))
         return shapes.checked(
             "balances",
@@ -246,7 +252,7 @@ class BinanceAccount:
             if symbol not in self.api.markets:
                 raise InputError("symbol", symbol, f"is not listed on {self.api.id}")
         if not self.is_perpetual:
-            account = shapes.object_of("account", await self._ask(self.api.privateGetAccount({"omitZeroBalances": "true"})))
+            account = shapes.object_of("account", await self._ask(self.api.privateGetAccount, {"omitZeroBalances": "true"}))
             rate = shapes.checked("account", lambda: float(shapes.number(account["commissionRates"]["taker"])))
             return {symbol: self._market(symbol, rate, []) for symbol in symbols}
         return dict(zip(symbols, await asyncio.gather(*(self._perpetual(one) for one in symbols)), strict=True))
@@ -255,8 +261,8 @@ class BinanceAccount:
         """Return the rules of one perpetual."""
         request = {"symbol": self._id(symbol)}
         costs, brackets = await asyncio.gather(
-            self._ask(self.api.fapiPrivateGetCommissionRate(request)),
-            self._ask(self.api.fapiPrivateGetLeverageBracket(request)),
+            self._ask(self.api.fapiPrivateGetCommissionRate, request),
+            self._ask(self.api.fapiPrivateGetLeverageBracket, request),
         )
         if isinstance(brackets, list):
             brackets = brackets[0] if brackets else {}
@@ -279,23 +285,23 @@ class BinanceAccount:
         wanted = ("ISOLATED", int(leverage))
         if await self._configured(symbol) == wanted:
             return
-        dual = shapes.object_of("position mode", await self._ask(self.api.fapiPrivateGetPositionSideDual({})))
+        dual = shapes.object_of("position mode", await self._ask(self.api.fapiPrivateGetPositionSideDual, {}))
         if dual.get("dualSidePosition") is not False:
             raise NotAllowed("the account is in hedge mode; switch it to one-way mode at the exchange")
         request = {"symbol": self._id(symbol)}
         try:
-            await self._send(self.api.fapiPrivatePostMarginType(request | {"marginType": "ISOLATED"}))
+            await self._send(self.api.fapiPrivatePostMarginType, request | {"marginType": "ISOLATED"}, tries=SIGNED_TWICE)
         except ExchangeError as error:
             if "-4046" not in str(error) and "No need to change" not in str(error):
                 raise
-        await self._send(self.api.fapiPrivatePostLeverage(request | {"leverage": int(leverage)}))
+        await self._send(self.api.fapiPrivatePostLeverage, request | {"leverage": int(leverage)}, tries=SIGNED_TWICE)
         found = await self._configured(symbol)
         if found != wanted:
             raise NotAllowed(f"{symbol}: asked for isolated {leverage:g}x, the exchange has {found[0]} {found[1]}x")
 
     async def _configured(self, symbol: str) -> tuple[str, int]:
         """Return margin type and leverage of a symbol."""
-        reply = await self._ask(self.api.fapiPrivateGetSymbolConfig({"symbol": self._id(symbol)}))
+        reply = await self._ask(self.api.fapiPrivateGetSymbolConfig, {"symbol": self._id(symbol)})
         rows = shapes.rows_of("symbol configuration", reply)
         return shapes.checked(
             "symbol configuration", lambda: (str(rows[0]["marginType"]).upper(), int(rows[0]["leverage"]))
@@ -304,18 +310,14 @@ class BinanceAccount:
     async def last_price(self, symbol: str) -> Decimal:
         """Return the last traded price."""
         call = self.api.fapiPublicGetTicker24hr if self.is_perpetual else self.api.publicGetTicker24hr
-        reply = shapes.object_of("ticker", await self._ask(call({"symbol": self._id(symbol)})))
+        reply = shapes.object_of("ticker", await self._ask(call, {"symbol": self._id(symbol)}))
         return shapes.checked("ticker", lambda: shapes.number(reply["lastPrice"]))
 
     async def withdrawals_allowed(self) -> bool | None:
         """Return whether the key may withdraw."""
-        reply = shapes.object_of("key rights", await self._ask(self.api.sapiGetAccountApiRestrictions({})))
+        reply = shapes.object_of("key rights", await self._ask(self.api.sapiGetAccountApiRestrictions, {}))
         found = reply.get("enableWithdrawals")
         return found if isinstance(found, bool) else None
-
-    def set_clock_lead(self, lead_ms: int) -> None:
-        """Sign with the exchange's time."""
-        self.api.options["timeDifference"] = lead_ms
 
     async def close(self) -> None:
         """Close ccxt's websockets; the session belongs to its maker."""
@@ -337,27 +339,38 @@ class BinanceAccount:
                 return str(market["symbol"])
         return None
 
-    async def _ask(self, call: Awaitable[Any]) -> Any:
-        """Await a question; every failure is one of ours."""
-        self._respect_silence(call)
-        try:
-            return await call
-        except (ccxt.BaseError, *GARBAGE) as error:
-            raise self._noted(asking_failed(error, self.api.last_response_headers, self._clock.now_ms())) from error
+    async def _ask(self, call: Call, request: Mapping[str, Any]) -> Any:
+        """Ask a question; every failure is one of ours."""
+        return await self._request(call, request, asking_failed, SIGNED_TWICE)
 
-    async def _send(self, call: Awaitable[Any]) -> Any:
-        """Await an order; every failure is one of ours, told apart by what it proves."""
-        self._respect_silence(call)
-        try:
-            return await call
-        except (ccxt.BaseError, *GARBAGE) as error:
-            raise self._noted(sending_failed(error, self.api.last_response_headers, self._clock.now_ms())) from error
+    async def _send(self, call: Call, request: Mapping[str, Any], *, tries: int = 1) -> Any:
+        """Send what changes something; every failure is one of ours, told apart by what it proves.
 
-    def _respect_silence(self, call: Any) -> None:
+        tries: more than one for what is not an order. An order's sender decides itself whether it may still leave.
+        """
+        return await self._request(call, request, sending_failed, tries)
+
+    async def _request(self, call: Call, request: Mapping[str, Any], failed: Failed, tries: int) -> Any:
+        """Sign with the exchange's time; a request refused for its timestamp has the clock measured anew."""
+        while True:
+            tries -= 1
+            self._respect_silence()
+            seen = self._exchange_clock.measurements
+            self.api.options["timeDifference"] = self._exchange_clock.lead_ms
+            try:
+                return await call(request)
+            except (ccxt.BaseError, *GARBAGE) as error:
+                failure = self._noted(failed(error, self.api.last_response_headers, self._clock.now_ms()))
+                if not isinstance(failure, RequestExpired):
+                    raise failure from error
+                await self._exchange_clock.measure_after(seen)
+                if tries <= 0:
+                    raise failure from error
+
+    def _respect_silence(self) -> None:
         """Refuse to ask while the exchange wants silence."""
         left = self._silent_until_s - self._clock.monotonic_s()
         if left > 0:
-            call.close()
             raise ExchangeBusy("the exchange asked for silence", left)
 
     def _noted(self, error: ExchangeError) -> ExchangeError:

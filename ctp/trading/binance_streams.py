@@ -17,6 +17,7 @@ from ctp.trading import binance_shapes as shapes
 from ctp.trading.ccxt_errors import GARBAGE, asking_failed, text_of
 from ctp.trading.ccxt_light import ccxt
 from ctp.trading.exchange import FUNDING_HINT, AccountEvent, CandleUpdate
+from ctp.trading.exchange_clock import ExchangeClock
 
 PAGE = 1000
 RECONNECT_S = 1.0
@@ -33,6 +34,7 @@ class BinanceMarket:
         self._pairs: frozenset[tuple[str, str]] = frozenset()
         self._watching: asyncio.Task[None] | None = None
         self._symbols: dict[str, str] = {}
+        self.exchange_clock = ExchangeClock(self.server_time, clock)
         api.on_message = self._hear
 
     def follow(self, pairs: frozenset[tuple[str, str]]) -> None:
@@ -113,13 +115,11 @@ class BinanceMarket:
         reply = shapes.object_of("ticker", await self._ask(call({"symbol": self.api.markets[symbol]["id"]})))
         return shapes.checked("ticker", lambda: int(reply["closeTime"]))
 
-    async def clock_offset_ms(self) -> int:
-        """Return how far our wall clock runs ahead of the exchange's."""
+    async def server_time(self) -> int:
+        """Return the exchange's wall time now."""
         call = self.api.fapiPublicGetTime if self.is_perpetual else self.api.publicGetTime
-        before = self._clock.now_ms()
         reply = shapes.object_of("time", await self._ask(call({})))
-        middle = (before + self._clock.now_ms()) // 2
-        return middle - shapes.checked("time", lambda: int(reply["serverTime"]))
+        return shapes.checked("time", lambda: int(reply["serverTime"]))
 
     async def _ask(self, call: Any) -> Any:
         """Await a question; every failure is one of ours."""

@@ -41,7 +41,6 @@ from ctp.trading.writer import Writer
 HEARTBEAT_S = 1.0
 ACCOUNTS_EVERY_S = 1.0
 CLOCK_EVERY_S = 300.0
-MOST_CLOCK_DRIFT_MS = 1000
 MOST_LAG_MS = 5000.0
 RETRY_S = 2.0
 SWITCH_S = 0.0005  # between the threads of this process
@@ -105,7 +104,6 @@ class Bot:
         self._candles: dict[tuple[str, str], LiveCandles] = {}
         self._followed: dict[tuple[str, str], frozenset[tuple[str, str]]] = {}
         self._background: set[asyncio.Task[None]] = set()
-        self._leads: dict[tuple[str, str], int] = {}  # of our clock over each venue's, milliseconds
         self._lag_ms = 0.0
         self._log = logger("ctp.trading.bot")
 
@@ -155,18 +153,13 @@ class Bot:
         return "" if all(one.engine.is_ready for one in at_work) else "an account is recovering"
 
     async def _watch_clock(self) -> None:
-        """Measure our clock against every exchange's; too far off stops entries."""
+        """Measure our clock against every exchange's; too far off, or not known, stops entries."""
         while True:
-            for venue in self._connections.opened():
-                try:
-                    lead = await venue.market.clock_offset_ms()
-                except ExchangeError as error:
-                    self._log.warning("clock_unknown", exchange=venue.link.exchange, error=str(error))
-                    continue
-                self._leads[venue.link.exchange, venue.link.mode] = lead
-                for worker in self._of(venue):
-                    worker.engine.use_clock(lead, abs(lead) > MOST_CLOCK_DRIFT_MS)
-            await self._clock.sleep(CLOCK_EVERY_S if self._workers else RETRY_S)
+            clocks = [venue.market.exchange_clock for venue in self._connections.opened()]
+            for one in clocks:
+                await one.measure_after(one.measurements)
+            is_known = bool(clocks) and all(one.is_known for one in clocks)
+            await self._clock.sleep(CLOCK_EVERY_S if is_known else RETRY_S)
 
     # --- accounts ------------------------------------------------------------------------------------------------
 
@@ -237,11 +230,8 @@ class Bot:
             is_leader=self._leadership.is_leader,
         )
         engine = Engine(desk, venue.market)
-        place = (info.exchange, info.mode)
-        if place not in self._leads:
-            self._leads[place] = await venue.market.clock_offset_ms()
-        lead = self._leads[place]
-        engine.use_clock(lead, abs(lead) > MOST_CLOCK_DRIFT_MS)
+        if venue.market.exchange_clock.measurements == 0:
+            await venue.market.exchange_clock.measure()
         worker = Worker(engine, AccountStream(api, self._clock, desk.hear).run())
         self._workers[info.id] = worker
         worker.start()

@@ -2,6 +2,7 @@
 
 | what happened | sending an order | asking |
 |---|---|---|
+| its timestamp was outside the window (−1021, −5028) | RequestExpired: it was not accepted | RequestExpired |
 | the exchange refused, with a code | OrderRejected: final | ExchangeDown (nothing is known) |
 | not found (−2011, −2013) | OrderUnknown | OrderMissing |
 | too many requests (429, 418, −1003, −1015) | ExchangeBusy: it was not accepted | ExchangeBusy |
@@ -22,6 +23,7 @@ from ctp.errors import (
     OrderMissing,
     OrderRejected,
     OrderUnknown,
+    RequestExpired,
 )
 from ctp.trading.ccxt_light import ccxt
 from ctp.trading.exchange import WOULD_TRIGGER
@@ -35,6 +37,7 @@ MISSING_CODES = frozenset({-2011, -2013, -2018})
 # -4116: an order with this id exists already, so ours may be it.
 UNKNOWN_CODES = frozenset({-1000, -1001, -1006, -1007, -1008, -4116})
 BUSY_CODES = frozenset({-1003, -1015})
+EXPIRED_CODES = frozenset({-1021, -5028})  # at the door, or at the matching engine
 TRIGGER_WORDS = ("would immediately trigger", "would trigger immediately", "relationship of the prices")
 REFUSED = (ccxt.InsufficientFunds, ccxt.InvalidOrder, ccxt.BadRequest, ccxt.OperationRejected, ccxt.BadSymbol)
 DEFAULT_SILENCE_S = 5.0
@@ -78,6 +81,8 @@ def asking_failed(error: Exception, headers: Mapping[str, str] | None, now_ms: i
         return KeyRefused(text)
     if _is_busy(error, code):
         return ExchangeBusy(text, silence_s(error, headers, now_ms))
+    if code in EXPIRED_CODES:
+        return RequestExpired(text)
     if code in MISSING_CODES or isinstance(error, ccxt.OrderNotFound):
         return OrderMissing(text)
     if isinstance(error, ccxt.AuthenticationError | ccxt.PermissionDenied) and code is not None:
@@ -92,6 +97,8 @@ def sending_failed(error: Exception, headers: Mapping[str, str] | None, now_ms: 
         return KeyRefused(text)
     if _is_busy(error, code):
         return ExchangeBusy(text, silence_s(error, headers, now_ms))
+    if code in EXPIRED_CODES:
+        return RequestExpired(text)
     if any(words in text for words in TRIGGER_WORDS):
         return OrderRejected(text, WOULD_TRIGGER)
     if code in UNKNOWN_CODES or code in MISSING_CODES or isinstance(error, ccxt.DuplicateOrderId | ccxt.OrderNotFound):
@@ -99,6 +106,6 @@ def sending_failed(error: Exception, headers: Mapping[str, str] | None, now_ms: 
     if code is None:
         # ccxt drops the code where it knows the exchange's words; only its class is left.
         return OrderRejected(text) if isinstance(error, REFUSED) else OrderUnknown(text)
-    if isinstance(error, ccxt.NetworkError | ccxt.OperationFailed) and not isinstance(error, ccxt.InvalidNonce):
+    if isinstance(error, ccxt.NetworkError | ccxt.OperationFailed):
         return OrderUnknown(text)
     return OrderRejected(text, str(code))

@@ -64,7 +64,8 @@ class Connections:
         """Return an account's exchange, and the ccxt object that its stream listens with."""
         api = open_ccxt(venue.link, venue.session, key=key, secret=secret)
         api.set_markets_from_exchange(venue.api)
-        return BinanceAccount(api, self._clock, is_perpetual=is_perpetual(venue.link.exchange)), api
+        exchange_clock = venue.market.exchange_clock
+        return BinanceAccount(api, self._clock, exchange_clock, is_perpetual=is_perpetual(venue.link.exchange)), api
 
     def opened(self) -> list[Venue]:
         """Return the venues that are open."""

@@ -23,14 +23,15 @@ from ctp.logs import logger
 from ctp.trading import notices, rows
 from ctp.trading.decision import Rules
 from ctp.trading.exchange import AccountEvent, CandleUpdate, Exchange
+from ctp.trading.exchange_clock import MOST_ERROR_MS
 from ctp.trading.fold import Fact
 from ctp.trading.market_rules import exact_size
 from ctp.trading.rows import OrderNews, OrderRow
 from ctp.trading.store import RUNNING, STOPPED, AccountInfo, Store, View
 from ctp.trading.writer import Writer
 
-SEND_WITHIN_MS = 1000  # an order not on its way by then is given up, so that its fence can be known when it is planned
-FENCE_MARGIN_MS = 250  # clock skew between us and the exchange, on top of the window
+SENT_SOON_MS = 1000  # after its planning; an order that leaves later has its fence moved first
+FENCE_MARGIN_MS = MOST_ERROR_MS  # of the clock that requests are signed with, on top of the window
 PROTECTIVE_WINDOW_MS = 1000  # so that the fence of a stop lies within the protection deadline
 
 Checkpoint = Callable[[str], None]
@@ -151,6 +152,11 @@ class Desk:
 
     # --- orders --------------------------------------------------------------------------------------------------
 
+    @property
+    def entry_stale_after_ms(self) -> float:
+        """Return how late an entry may be: when it is decided on after its candle's close, and when it leaves after that."""
+        return min(self.account.timeframe_ms / 2, self.settings.entry_stale_after_s * 1000)
+
     def window_ms(self, purpose: str) -> int:
         """Return how long after its timestamp the exchange may still accept an order of this purpose."""
         if purpose in (STOP, TAKE):
@@ -190,11 +196,22 @@ class Desk:
             candle_time=candle_time,
             planned_at=now_ms,
             sent_at=None,
-            fence_until=now_ms + SEND_WITHIN_MS + self.window_ms(purpose) + FENCE_MARGIN_MS,
+            fence_until=self._fence_ms(purpose, SENT_SOON_MS),
             updated_at=now_ms,
             error=None,
             plan=plan,
         )
+
+    def _fence_ms(self, purpose: str, soon_ms: int) -> int:
+        """Return the wall time by which an order that leaves within `soon_ms` has arrived or never will."""
+        return self.clock.now_ms() + soon_ms + self.window_ms(purpose) + FENCE_MARGIN_MS
+
+    async def fence(self, planned: Sequence[OrderRow], soon_ms: int) -> Sequence[OrderRow]:
+        """Move the fences of orders that will leave within `soon_ms`, in the database first; returns their rows."""
+        moved = [row._replace(fence_until=self._fence_ms(row.purpose, soon_ms)) for row in planned]
+        await self.run(lambda c: rows.move_fences(c, moved))
+        self.view = self.current.with_orders(moved)
+        return moved
 
     async def attempt(self, symbol: str, candle_time: int, purpose: str) -> int:
         """Return the number of the next attempt of one purpose at one candle."""

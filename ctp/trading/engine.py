@@ -42,7 +42,6 @@ class Engine:
         """Bind a desk to the market its symbols trade on."""
         self.desk, self.public = desk, public
         self.is_ready = False
-        self.is_clock_off = False
         self.prepared: dict[str, float] = {}
         self._funding_known_to: int | None = None  # market time; None until the first decision of this process
         self._owes_funding = False  # a position was held since then
@@ -153,11 +152,6 @@ class Engine:
             await self.look(self.desk.account.symbols)
             self.is_ready = True
         await self.catch_up()
-
-    def use_clock(self, lead_ms: int, is_off: bool) -> None:
-        """Take note of how far our clock runs ahead of the exchange's; requests are signed with its time."""
-        self.is_clock_off = is_off
-        self.desk.exchange.set_clock_lead(lead_ms)
 
     async def use_new_parameters(self) -> None:
         """Change to the newest parameter version, between two candles."""
@@ -371,13 +365,12 @@ class Engine:
         """Return what holds outside the definition at the close of the candle that opened at `time`."""
         desk = self.desk
         length = desk.account.timeframe_ms
-        allowed_ms = min(length / 2, desk.settings.entry_stale_after_s * 1000)
         return Conditions(
             is_running=desk.status == RUNNING,
             leaves_exits=desk.status == STOPPED,
             unavailable=unavailable,
-            is_clock_off=self.is_clock_off,
-            is_stale=market_now > time + length + allowed_ms,
+            is_clock_off=self.public.exchange_clock.is_off,
+            is_stale=market_now > time + length + desk.entry_stale_after_ms,
             in_flight=desk.current.in_flight(),
             lock=next((fact for fact in desk.current.facts if fact.kind == LOCK), None),
             shortfall=desk.shortfall,

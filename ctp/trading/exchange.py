@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from ctp.core.types import Candle, Market
+from ctp.trading.exchange_clock import ExchangeClock
 
 BUY, SELL = "buy", "sell"
 WOULD_TRIGGER = "would_trigger"  # OrderRejected.code: the market is already at or beyond the trigger price
@@ -97,7 +98,8 @@ class Exchange(Protocol):
         """Send one order.
 
         window_ms: how long after its timestamp the exchange may still accept it.
-        Raises OrderRejected (final) or OrderUnknown (look it up by its id, never send it again).
+        Raises OrderRejected (final), OrderUnknown (look it up by its id, never send it again) or RequestExpired (certainly
+        not accepted; the exchange's clock has been measured since: it may leave again under the same id).
         """
         ...
 
@@ -156,10 +158,6 @@ class Exchange(Protocol):
         """Return the last traded price."""
         ...
 
-    def set_clock_lead(self, lead_ms: int) -> None:
-        """Sign with the exchange's time: our wall clock runs ahead of it by `lead_ms`."""
-        ...
-
     async def withdrawals_allowed(self) -> bool | None:
         """Return whether the key may withdraw; None when the exchange does not say."""
         ...
@@ -171,6 +169,8 @@ class Exchange(Protocol):
 
 class PublicMarket(Protocol):
     """The market that everybody sees: candles and its time. One for all accounts of an exchange."""
+
+    exchange_clock: ExchangeClock
 
     def follow(self, pairs: frozenset[tuple[str, str]]) -> None:
         """Follow these (symbol, timeframe) pairs from now on."""
@@ -188,8 +188,8 @@ class PublicMarket(Protocol):
         """Return the exchange's market time now."""
         ...
 
-    async def clock_offset_ms(self) -> int:
-        """Return how far our wall clock runs ahead of the exchange's."""
+    async def server_time(self) -> int:
+        """Return the exchange's wall time now, milliseconds UTC."""
         ...
 
     async def close(self) -> None:

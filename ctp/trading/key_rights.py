@@ -9,6 +9,7 @@ from ctp.clock import SystemClock
 from ctp.config import Settings
 from ctp.errors import ConfigError, ExchangeBusy, ExchangeDown
 from ctp.trading.binance_account import BinanceAccount
+from ctp.trading.binance_streams import BinanceMarket
 from ctp.trading.ccxt_link import link_for, open_ccxt, open_session
 from ctp.trading.connections import is_perpetual
 
@@ -25,7 +26,8 @@ async def read_key_rights(settings: Settings, exchange: str, mode: str, key: Exc
     async with contextlib.AsyncExitStack() as stack:
         session = await stack.enter_async_context(open_session(link))
         api = open_ccxt(link, session, key=key.api_key, secret=key.secret)
-        account = BinanceAccount(api, SystemClock(), is_perpetual=is_perpetual(exchange))
+        market = BinanceMarket(api, SystemClock(), is_perpetual=is_perpetual(exchange))
+        account = BinanceAccount(api, SystemClock(), market.exchange_clock, is_perpetual=market.is_perpetual)
         stack.push_async_callback(account.close)
         try:
             return KeyPermissions(may_withdraw=await account.withdrawals_allowed())

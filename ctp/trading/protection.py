@@ -30,7 +30,7 @@ from ctp.errors import ExchangeBusy, ExchangeDown, KeyRefused
 from ctp.trading import rows, sync
 from ctp.trading.desk import Desk
 from ctp.trading.exchange import BUY, SELL, WOULD_TRIGGER
-from ctp.trading.execution import cancel, send, send_pair
+from ctp.trading.execution import LOST, TIMESTAMP_REFUSED, cancel, send, send_pair
 from ctp.trading.fold import Fact
 from ctp.trading.market_rules import exact_price, exact_size, lots_of, ticks_of
 from ctp.trading.rows import OrderNews, OrderRow
@@ -128,7 +128,31 @@ async def _fills(desk: Desk, row: OrderRow, news: OrderNews) -> list[Fact]:
 
 
 async def _place(desk: Desk, symbol: str, wanted: Sequence[Resting]) -> bool:
-    """Place protective orders; returns whether the position has its stop, or an exit takes its place."""
+    """Place protective orders; returns whether the position has its stop, or an exit takes its place.
+
+    A request that got lost (the exchange certainly never had it) is made again, as new orders, until the deadline.
+    """
+    clock = desk.clock
+    give_up_s = clock.monotonic_s() + desk.settings.protection_deadline_s
+    while True:
+        planned = await _plan(desk, symbol, wanted)
+        news = await _send_planned(desk, planned, max(0.0, give_up_s - clock.monotonic_s()))
+        facts = []
+        for row, one in zip(planned, news, strict=True):
+            if one.progress.filled > 0:
+                facts += await _fills(desk, row, one)
+        await desk.record(news, facts)
+        lost = [want for want, one in zip(wanted, news, strict=True) if one.error == LOST]
+        is_stop_lost = any(want.purpose == STOP for want in lost) and all(one.error != WOULD_TRIGGER for one in news)
+        if not is_stop_lost or clock.monotonic_s() >= give_up_s:
+            return await _judge(desk, symbol, planned, news)
+        if desk.state(symbol).position.lots != wanted[0].lots:
+            return False  # the take-profit has filled: the next round looks at what is left
+        wanted = lost
+
+
+async def _plan(desk: Desk, symbol: str, wanted: Sequence[Resting]) -> Sequence[OrderRow]:
+    """Commit the rows of protective orders."""
     market, state = desk.market(symbol), desk.state(symbol)
     side = SELL if state.position.side == LONG else BUY
     candle_time = _candle_time(desk)
@@ -141,17 +165,14 @@ async def _place(desk: Desk, symbol: str, wanted: Sequence[Resting]) -> bool:
             desk.order_row(symbol, want.purpose, side, want.lots, reason, candle_time, attempt, trigger_price=price)
         )
     await desk.plan(planned)
-    deadline_s = desk.settings.protection_deadline_s
+    return planned
+
+
+async def _send_planned(desk: Desk, planned: Sequence[OrderRow], deadline_s: float) -> Sequence[OrderNews]:
+    """Send protective orders: on spot as a pair, on perpetuals side by side."""
     if len(planned) == 2 and not desk.exchange.is_perpetual:
-        news: Sequence[OrderNews] = await send_pair(desk, planned[0], planned[1], deadline_s=deadline_s)
-    else:
-        news = await asyncio.gather(*(send(desk, row, deadline_s=deadline_s) for row in planned))
-    facts = []
-    for row, one in zip(planned, news, strict=True):
-        if one.progress.filled > 0:
-            facts += await _fills(desk, row, one)
-    await desk.record(news, facts)
-    return await _judge(desk, symbol, planned, news)
+        return await send_pair(desk, planned[0], planned[1], deadline_s=deadline_s)
+    return await asyncio.gather(*(send(desk, row, deadline_s=deadline_s) for row in planned))
 
 
 async def _judge(desk: Desk, symbol: str, planned: Sequence[OrderRow], news: Sequence[OrderNews]) -> bool:
@@ -165,7 +186,8 @@ async def _judge(desk: Desk, symbol: str, planned: Sequence[OrderRow], news: Seq
         return False
     stop = told.get(STOP)
     if stop is not None and stop.progress.status not in ALIVE:
-        await desk.tell_trouble("stop_failed", f"stop_failed:{stop.id}", symbol=symbol, error=stop.error or "")
+        once = f"stop_failed:{symbol}:{candle_time}"  # not for each attempt
+        await desk.tell_trouble("stop_failed", once, symbol=symbol, error=stop.error or "")
         if any(row.purpose == STOP and row.status in ALIVE for row in desk.current.protective(symbol)):
             desk.nudge(symbol)  # an older stop still protects; the move is tried again
         else:
@@ -224,7 +246,7 @@ async def carry_out(desk: Desk, row: OrderRow) -> bool:
     await desk.record([news], facts)
     if news.progress.status != FILLED:
         desk.nudge(row.symbol)
-    if row.reduce_only and news.progress.status == REJECTED:
+    if row.reduce_only and (news.progress.status == REJECTED or news.error == TIMESTAMP_REFUSED):
         await _look_into_rejection(desk, row, news.error or "")
     return news.progress.filled > 0
 
@@ -236,7 +258,8 @@ async def _look_into_rejection(desk: Desk, row: OrderRow, error: str) -> None:
     except (ExchangeDown, ExchangeBusy, KeyRefused) as failure:
         desk.log.warning("look_failed", symbol=row.symbol, error=str(failure))
     if desk.current.lots(row.symbol) != 0:
-        await desk.tell_trouble("exit_rejected", f"exit_rejected:{row.id}", symbol=row.symbol, error=error)
+        once = f"exit_rejected:{row.symbol}:{row.candle_time}"  # not for each attempt
+        await desk.tell_trouble("exit_rejected", once, symbol=row.symbol, error=error)
 
 
 def _candle_time(desk: Desk) -> int:

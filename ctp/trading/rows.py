@@ -70,6 +70,12 @@ def insert_orders(connection: sa.Connection, rows: Iterable[OrderRow]) -> None:
         connection.execute(sa.insert(orders), values)
 
 
+def move_fences(connection: sa.Connection, planned: Iterable[OrderRow]) -> None:
+    """Write the fences of orders that are about to leave."""
+    for row in planned:
+        connection.execute(sa.update(orders).where(orders.c.id == row.id).values(fence_until=row.fence_until))
+
+
 def read_order(connection: sa.Connection, order_id: str) -> OrderRow | None:
     """Return an order by its client order id."""
     row = connection.execute(sa.select(orders).where(orders.c.id == order_id)).first()

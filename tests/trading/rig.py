@@ -39,7 +39,8 @@ from ctp.trading.writer import Writer
 
 HOUR = 3_600_000
 START = 1_700_000_000_000 // (24 * HOUR) * 24 * HOUR
-PATIENCE_S = 20.0
+PROTECTION_S = 30.0  # longer than may be set: a busy machine must not turn a stop into an emergency exit
+PATIENCE_S = 60.0  # of a test on a slow and busy machine; nothing is asserted about speed
 
 
 def walk(seed: int, candles: int, price: float, *, tick: float, volatility: float = 0.006) -> dict[str, np.ndarray]:
@@ -77,7 +78,7 @@ class Rig:
         self.folder, self.exchange, self.database = folder, exchange, database
         self.settings = Settings(
             home=folder / "home",
-            trading=TradingSettings(command_poll_s=0.05),
+            trading=TradingSettings(command_poll_s=0.05).model_copy(update={"protection_deadline_s": PROTECTION_S}),
             paper=PaperSettings(port=exchange.port, ca_file=Path(exchange.ca_file)),
         )
         self.bot: asyncio.Task[None] | None = None

@@ -23,6 +23,7 @@ from ctp.errors import (
     OrderMissing,
     OrderRejected,
     OrderUnknown,
+    RequestExpired,
 )
 from ctp.trading import binance_shapes as shapes
 from ctp.trading.ccxt_errors import asking_failed, sending_failed, text_of
@@ -50,7 +51,8 @@ SENDING = [
     (ccxt.InsufficientFunds("binance Account has insufficient balance for requested action."), OrderRejected),
     (ccxt.OrderNotFound("binance Unknown order sent."), OrderUnknown),
     (ccxt.OperationRejected(body(-2022, "ReduceOnly Order is rejected.")), OrderRejected),
-    (ccxt.InvalidNonce(body(-1021)), OrderRejected),  # outside the window: certainly not accepted
+    (ccxt.InvalidNonce(body(-1021)), RequestExpired),  # outside the window: certainly not accepted
+    (ccxt.OperationFailed(body(-5028)), RequestExpired),  # the same, said by the matching engine
     (ccxt.BadSymbol(body(-1122)), OrderRejected),
     (ccxt.DDoSProtection("binanceusdm 429 Too Many Requests " + body(-1003)), ExchangeBusy),
     (ccxt.RateLimitExceeded(body(-1015)), ExchangeBusy),
@@ -75,6 +77,7 @@ def test_what_a_failed_send_proves(error: Exception, expected: type[Exception]) 
         (ccxt.ExchangeError(body(-9999)), ExchangeDown),
         (ccxt.DDoSProtection("418"), ExchangeBusy),
         (ccxt.AuthenticationError(body(-2014)), KeyRefused),
+        (ccxt.InvalidNonce(body(-1021)), RequestExpired),
         (KeyError("assets"), ExchangeDown),
     ],
 )

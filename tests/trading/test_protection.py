@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -17,16 +18,29 @@ from tests.trading.test_faults import SPOT, USDM
 from tests.trading.truth import check_truth, position_sizes
 
 Journey = Callable[[Rig, int], Awaitable[None]]
+IN_TIME = {"protection_deadline_s": 2.0}  # as shipped; other tests wait longer, so that a busy machine is no fault
 VENUES = pytest.mark.parametrize("venue", ["usdm", "spot"])
 
 
-def play(folder: Path, venue: str, journey: Journey, *, holding: bool = True, **settings: Any) -> None:
-    """Run a journey of an account that holds a position (or is about to)."""
+def play(
+    folder: Path,
+    venue: str,
+    journey: Journey,
+    *,
+    holding: bool = True,
+    trading: Mapping[str, float] = MappingProxyType({}),
+    **settings: Any,
+) -> None:
+    """Run a journey of an account that holds a position (or is about to).
+
+    trading, settings: other settings of the bot and of the exchange.
+    """
 
     async def run() -> None:
         columns, exchange = (USDM, "binanceusdm") if venue == "usdm" else (SPOT, "binance")
         async with trading_rig(folder, columns, history=100, **settings) as rig:
-            changed = rig.settings.trading.model_copy(update={"recv_window_ms": 400, "reconcile_every_s": 0.5})
+            update = {"recv_window_ms": 400, "reconcile_every_s": 0.5, **trading}
+            changed = rig.settings.trading.model_copy(update=update)
             rig.settings = rig.settings.model_copy(update={"trading": changed})
             account = rig.add_account(list(columns), exchange=exchange, strategy=HOLDER)
             await rig.start_bot()
@@ -56,14 +70,14 @@ def live(rig: Rig, venue: str, account: int) -> list[dict[str, Any]]:
 def test_a_stop_that_cannot_be_placed_makes_the_position_leave_the_market(venue: str, tmp_path: Path) -> None:
     async def journey(rig: Rig, account: int) -> None:
         match = "POST /fapi/v1/algoOrder" if venue == "usdm" else "POST /api/v3/orderList/oco"
-        rig.exchange.fault("error", match=match, status=400, code=-4045, message="Reach max stop order limit.", count=9)
+        rig.exchange.fault("error", match=match, status=400, code=-4045, message="Reach max stop order limit.", count=99)
         await rig.advance([account], 1)
         await rig.until(lambda: bool(rig.trades(account)), "left the market")
         assert [row.exit_reason for row in rig.trades(account)] == ["emergency_exit"]
         assert "stop_failed" in told(rig)
         check_truth(rig, account)
 
-    play(tmp_path, venue, journey, holding=False)
+    play(tmp_path, venue, journey, holding=False, trading=IN_TIME)
 
 
 @VENUES

@@ -47,7 +47,7 @@ def check_truth(rig: Rig, account_id: int) -> None:
         assert known[order_id].filled == size, f"{order_id}: row {known[order_id].filled}, fills {size}"
 
 
-async def await_truth(rig: Rig, account_id: int, patience_s: float = 8.0) -> None:
+async def await_truth(rig: Rig, account_id: int, patience_s: float = 30.0) -> None:
     """Wait until the invariants hold, as they must once the exchange works again; fails with what is wrong."""
     started = time.monotonic()
     while True:
