@@ -225,6 +225,24 @@ class HeartbeatSettings(_Section):
     tell_failure: bool = False
 
 
+class BackupSettings(_Section):
+    """Where backups lie and how many are kept. Every kept one is a chain: a full backup and what stands on it."""
+
+    folder: Path | None = None  # empty: backups in home
+    remote: str = ""
+    remote_key_file: Path | None = None
+    daily: Annotated[int, Field(ge=1, le=366)] = 7
+    weekly: Annotated[int, Field(ge=0, le=520)] = 5
+    monthly: Annotated[int, Field(ge=0, le=240)] = 12
+
+    @model_validator(mode="after")
+    def _no_password(self) -> BackupSettings:
+        """Refuse a secret inside the remote address."""
+        if urlsplit(self.remote).password:
+            raise ValueError("remote holds a password; put it in a file (0600) and name that in backup.remote_key_file")
+        return self
+
+
 class Settings(_Section):
     """Everything an operator may set, frozen."""
 
@@ -240,6 +258,7 @@ class Settings(_Section):
     retention: RetentionSettings = RetentionSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     heartbeat: HeartbeatSettings = HeartbeatSettings()
+    backup: BackupSettings = BackupSettings()
 
     def folder(self, name: str) -> Path:
         """Return `home/name`, made on demand for its owner alone."""
@@ -271,7 +290,7 @@ class Settings(_Section):
     @property
     def backups(self) -> Path:
         """Folder of the backups."""
-        return self.folder("backups")
+        return self.backup.folder or self.folder("backups")
 
     @property
     def cache(self) -> Path:

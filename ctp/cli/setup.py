@@ -25,6 +25,7 @@ def init(
     from ctp.accounts.passwords import accept_password
     from ctp.accounts.users import add_user, list_users
     from ctp.accounts.vault import Vault
+    from ctp.backup.keys import BackupKeys
     from ctp.storage.database import Database
 
     settings = load_settings()
@@ -32,6 +33,7 @@ def init(
     try:
         database.migrate()
         Vault(settings.keys).create()
+        BackupKeys(settings.keys).create()
         with database.reading() as connection:
             if list_users(connection, shell_owner()):
                 raise StateConflict(f"{settings.home} is set up already; add people with: ctp user add --help")

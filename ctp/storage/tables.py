@@ -181,6 +181,20 @@ parameter_versions = sa.Table(
     sa.UniqueConstraint("account_id", "version"),
 )
 
+configuration_versions = sa.Table(
+    "configuration_versions",
+    metadata,
+    sa.Column("id", Id, primary_key=True),  # the version
+    sa.Column("at", Time, nullable=False),
+    sa.Column("author", sa.String(64), nullable=False),  # a name, also after the user is gone
+    sa.Column("author_id", Id, sa.ForeignKey("users.id")),
+    sa.Column("door", sa.String(16), nullable=False),
+    sa.Column("reason", sa.String(256), nullable=False),
+    sa.Column("file", sa.Text),  # ctp.toml as it was; empty: there was none
+    sa.Column("stored", sa.Text, nullable=False),  # JSON: settings that live in the database
+    sa.Column("digest", sa.String(64), nullable=False),
+)
+
 commands = sa.Table(
     "commands",
     metadata,
@@ -456,6 +470,18 @@ job_runs = sa.Table(
     sa.Column("holder", sa.String(64), nullable=False),
     sa.UniqueConstraint("job", "due_at"),  # of two schedulers, one runs it
     sa.Index("ix_job_runs_job_started_at", "job", "started_at"),
+)
+
+backup_checks = sa.Table(
+    "backup_checks",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("kind", sa.String(12), nullable=False),  # verification, drill
+    sa.Column("at", Time, nullable=False),
+    sa.Column("backup", sa.String(48), nullable=False),
+    sa.Column("ok", sa.Boolean, nullable=False),
+    sa.Column("facts", sa.Text, nullable=False, default="{}"),  # JSON
+    sa.Index("ix_backup_checks_kind_at", "kind", "at"),
 )
 
 reports = sa.Table(

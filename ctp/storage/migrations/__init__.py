@@ -26,9 +26,9 @@ def config(connection: sa.Connection | None = None) -> Config:
     return settings
 
 
-def upgrade(connection: sa.Connection) -> None:
-    """Take every step that is missing, inside the caller's transaction."""
-    command.upgrade(config(connection), "head")
+def upgrade(connection: sa.Connection, revision: str = "head") -> None:
+    """Take every step that is missing up to a revision, inside the caller's transaction."""
+    command.upgrade(config(connection), revision)
 
 
 @functools.cache

@@ -1,0 +1,1 @@
+"""Archives, restore, export, configuration history, keys."""
