@@ -9,6 +9,7 @@ Facts, by kind (money in the account's quote currency; sizes and prices as numbe
   funding?, entry_time?, exit_time?, balance?
 - system_error: what (a key of [problem]); whatever else explains it
 - daily_report: day; trades?, wins?, pnl?, equity?
+- contact_test: nothing; a person asked for it
 - contact_code: code, expires_at; goes to the address it proves and nowhere else
 - a digest, of any kind: digest (see `digest.digest_facts`)
 
@@ -246,6 +247,11 @@ def _contact_code(writer: _Writer) -> tuple[str, list[str]]:
     ]
 
 
+def _contact_test(writer: _Writer) -> tuple[str, list[str]]:
+    """Answer a person who wants to know whether they are reached."""
+    return writer.say("contact_test.title"), [writer.say("contact_test.arrived")]
+
+
 def _digest(kind: str, writer: _Writer) -> tuple[str, list[str]]:
     """Sum up what many similar notices told."""
     told, language = writer.facts["digest"], writer.language
@@ -333,4 +339,5 @@ _KINDS: dict[str, Callable[[_Writer], tuple[str, list[str]]]] = {
     "system_error": _system_error,
     "daily_report": _daily_report,
     "contact_code": _contact_code,
+    "contact_test": _contact_test,
 }

@@ -34,6 +34,10 @@ _MOST_ROWS = 500
 _REQUEST_KEY = re.compile(r"[0-9A-Za-z_-]{8,64}")
 
 
+class EntryRefused(InputError):
+    """What a person typed cannot be taken; `bound` is a sentence in their language and all they are told."""
+
+
 async def read_json(request: web.Request) -> dict[str, Any]:
     """Return the JSON object a request carries. Raises InputError."""
     try:

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from ctp.errors import CtpError, InputError, NotAllowed, NotFound, StateConflict, StorageUnavailable
 from ctp.i18n import text
+from ctp.web.api import EntryRefused
 from ctp.web.pages import message_page
 from ctp.web.people import ACCESS_SECONDS, Tokens
 from ctp.web.security import ACCESS, REFRESH
@@ -129,6 +130,8 @@ def _words(request: web.Request, error: CtpError, kind: type[CtpError]) -> str:
     """Return what the reader is told: what is missing and what is foreign get the same words."""
     if kind is NotFound:
         return text("web.error.not_found", spoken(request))
+    if isinstance(error, EntryRefused):
+        return error.bound
     if kind is StorageUnavailable:
         return text("web.error.unavailable", spoken(request))
     return str(error)

@@ -12,9 +12,10 @@ from ctp.accounts.notice_times import NoticeTimes, read_notice_times, set_notice
 from ctp.accounts.visible import Visible
 from ctp.errors import InputError
 from ctp.i18n import text
-from ctp.notifiers.kinds import CHANNELS, KINDS, describe_kinds, read_choices, set_choice
+from ctp.notifiers.kinds import CHANNELS, KINDS, describe_kinds, reachable_channels, read_choices, set_choice
 from ctp.notifiers.web import WebNotice, mark_read, recent_notices, unread_count
-from ctp.web.api import read_json, whole_number
+from ctp.web.api import EntryRefused, read_json, whole_number
+from ctp.web.contacts_api import contact_views
 from ctp.web.notices import notice_view
 from ctp.web.pages import render_page
 from ctp.web.state import GATEWAY, VISITOR
@@ -105,14 +106,17 @@ async def settings_page(request: web.Request) -> web.Response:
         return {
             "choices": read_choices(connection, visitor.user_id),
             "times": read_notice_times(connection, visitor.user_id),
+            "reachable": reachable_channels(connection, visitor.user_id),
+            "contacts": contact_views(connection, gateway, visitor),
         }
 
     facts = await gateway.read(read)
     times: NoticeTimes = facts["times"]
+    title = text("web.notices.settings", visitor.language)
+    clock = {field: _clock(getattr(times, field)) for field in _CLOCKS}
     return render_page(
-        "notice_settings.html", gateway, visitor, here="profile", title=text("web.notices.settings", visitor.language),
-        kinds=describe_kinds(visitor.language), channels=CHANNELS, choices=facts["choices"], times=times, reachable=(),
-        clock={field: _clock(getattr(times, field)) for field in _CLOCKS},
+        "notice_settings.html", gateway, visitor, here="profile", title=title, clock=clock, channels=CHANNELS,
+        kinds=describe_kinds(visitor.language), **facts,
     )  # fmt: skip
 
 
@@ -125,11 +129,11 @@ async def set_times(request: web.Request) -> web.Response:
     if not isinstance(weekly, bool) or not isinstance(monthly, bool):
         raise InputError("weekly_report, monthly_report", "…", text("web.error.wrong_body", visitor.language))
     if report_at is None:
-        raise InputError("report_at", "", text("web.times.report_missing", visitor.language))
+        raise EntryRefused("report_at", "", text("web.times.report_missing", visitor.language))
     if (quiet_from is None) != (quiet_until is None):
-        raise InputError("quiet_until", "", text("web.times.quiet_half", visitor.language))
+        raise EntryRefused("quiet_until", "", text("web.times.quiet_half", visitor.language))
     if quiet_from is not None and quiet_from == quiet_until:
-        raise InputError("quiet_until", body["quiet_until"], text("web.times.quiet_same", visitor.language))
+        raise EntryRefused("quiet_until", body["quiet_until"], text("web.times.quiet_same", visitor.language))
     times, now = NoticeTimes(quiet_from, quiet_until, report_at, weekly, monthly), gateway.clock.now_ms()
     await gateway.write(lambda connection: set_notice_times(connection, visitor.actor, times, now))
     return web.Response(status=204)

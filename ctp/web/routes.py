@@ -12,7 +12,7 @@ from ctp.accounts.readings import read_accounts
 from ctp.accounts.visible import Visible
 from ctp.errors import NotFound
 from ctp.i18n import text
-from ctp.web import api, login, notices_api, people_api, proxy, reports
+from ctp.web import api, contacts_api, login, notices_api, people_api, proxy, reports
 from ctp.web.channels import channels
 from ctp.web.pages import prefetched, render_page, zones
 from ctp.web.state import GATEWAY, VISITOR
@@ -22,6 +22,7 @@ from ctp.web.voila_process import STATIC_FOLDERS
 STATIC = Path(__file__).parent / "static"
 _KERNEL = "{kernel:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}}"
 _ACCOUNT = r"/api/v1/accounts/{account:\d{1,19}}"
+_CONTACT = "/api/v1/contacts/{channel:email|telegram}"
 _A_YEAR = "private, max-age=31536000, immutable"
 _ASK_AGAIN = "no-cache"
 
@@ -59,6 +60,11 @@ def public_routes(listen: Listen) -> list[web.RouteDef]:
         web.post("/api/v1/notices/read", notices_api.read_notices),
         web.put("/api/v1/notices/choice", notices_api.choose),
         web.put("/api/v1/notices/times", notices_api.set_times),
+        web.get("/api/v1/contacts", contacts_api.contacts),
+        web.post(_CONTACT, contacts_api.begin),
+        web.delete(_CONTACT, contacts_api.remove),
+        web.post(f"{_CONTACT}/test", contacts_api.test),
+        web.post("/api/v1/contacts/email/confirm", contacts_api.confirm),
         *inner_routes(),
     ]
 
