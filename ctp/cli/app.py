@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ctp.cli import accounts, backup, control, data, database, setup, users
+from ctp.cli import accounts, backup, control, data, database, notices, setup, users
 from ctp.cli.backtest import backtest
 from ctp.cli.doctor import doctor
 from ctp.cli.jobs import jobs
@@ -60,6 +60,7 @@ app.command(epilog="Example: ctp unlock --account rsi")(control.unlock)
 app.command(epilog="Example: ctp status --json")(status)
 app.command(epilog="Example: ctp why --account minsu/rsi --symbol BTC/USDT:USDT --last 5")(why)
 app.command(epilog="Example: ctp jobs --json")(jobs)
+app.add_typer(notices.app, name="notices")
 app.add_typer(data.app, name="data")
 app.command(
     epilog="Example: ctp backtest --exchange binance --symbol BTC/USDT --timeframe 1h --set strategy.stop_loss=0.1 --json"
