@@ -22,7 +22,7 @@ from ctp.notifiers.outbox import tell_over
 from ctp.storage.database import Database
 from ctp.storage.tables import deliveries, notices
 
-_ALONE = frozenset({"daily_report", "contact_code"})
+_ALONE = frozenset({"daily_report", "contact_code", "contact_test"})
 _AT_ONCE = 1000  # rows merged in one transaction: the bot must not wait long
 _COMMON = ("account", "mode", "exchange", "quote", "day_pnl", "day_limit")
 _SHOWN = 5

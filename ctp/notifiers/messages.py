@@ -8,7 +8,8 @@ Facts, by kind (money in the account's quote currency; sizes and prices as numbe
 - position_closed, stop_loss_hit, take_profit_hit: symbol, side, size, entry_price, price, pnl, reason; r_multiple?, fee?,
   funding?, entry_time?, exit_time?, balance?
 - system_error: what (a key of [problem]); whatever else explains it
-- daily_report: day; trades?, wins?, pnl?, equity?
+- daily_report: day; kind? (daily, weekly, monthly), last_day?, pnl?, return?, trades?, wins?, equity?, month_return?,
+  target_low?, target_high?, largest_loss_fraction?, worst_day_fraction?, daily_loss_limit?, attention?, chart?
 - contact_test: nothing; a person asked for it
 - contact_code: code, expires_at; goes to the address it proves and nowhere else
 - a digest, of any kind: digest (see `digest.digest_facts`)
@@ -27,6 +28,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 from ctp import i18n
+from ctp.core.risk import MAX_RISK_PER_TRADE
 from ctp.i18n import has_text, text
 
 Facts = Mapping[str, Any]
@@ -129,6 +131,7 @@ def _trade_executed(writer: _Writer) -> tuple[str, list[str]]:
         lines.append(writer.say("line.fee", fee=i18n.money(_number(writer.facts["fee"]), asset, writer.language)))
     if writer.has("reason"):
         lines.append(writer.say("line.reason", reason=writer.reason()))
+    lines += _day(writer)
     return writer.say("trade_executed.title", symbol=writer.symbol(), side=writer.side()), lines
 
 
@@ -220,15 +223,33 @@ def _system_error(writer: _Writer) -> tuple[str, list[str]]:
 
 
 def _daily_report(writer: _Writer) -> tuple[str, list[str]]:
-    """Sum a day up."""
-    lines = []
-    if writer.has("pnl"):
+    """Sum a day, a week or a month up: how much, why, how far from the limits, is anything wrong."""
+    facts, lines = writer.facts, []
+    if writer.has("pnl", "return"):
+        part = i18n.percent(float(facts["return"]), signed=True)
+        lines.append(writer.say("line.pnl_part", pnl=writer.money("pnl", signed=True), part=part))
+    elif writer.has("pnl"):
         lines.append(writer.say("line.pnl", pnl=writer.money("pnl", signed=True)))
     if writer.has("trades", "wins"):
-        lines.append(writer.say("line.trades", trades=writer.facts["trades"], wins=writer.facts["wins"]))
+        lines.append(writer.say("line.trades", trades=facts["trades"], wins=facts["wins"]))
     if writer.has("equity"):
         lines.append(writer.say("line.equity", equity=writer.money("equity")))
-    return writer.say("daily_report.title", day=writer.facts.get("day", "")), lines
+    if writer.has("month_return", "target_low", "target_high"):
+        low, high = (i18n.number(float(facts[name]) * 100) for name in ("target_low", "target_high"))
+        month = i18n.percent(float(facts["month_return"]), signed=True)
+        lines.append(writer.say("line.month", month=month, low=low, high=high))
+    if writer.has("largest_loss_fraction"):
+        ceiling = i18n.percent(MAX_RISK_PER_TRADE)
+        lines.append(writer.say("line.largest_loss", part=i18n.percent(float(facts["largest_loss_fraction"])), ceiling=ceiling))
+    if writer.has("worst_day_fraction", "daily_loss_limit"):
+        worst, limit = (i18n.percent(float(facts[name])) for name in ("worst_day_fraction", "daily_loss_limit"))
+        lines.append(writer.say("line.worst_day", part=worst, limit=limit))
+    if facts.get("attention"):
+        lines.append(writer.say("line.attention", count=facts["attention"]))
+    report = str(facts.get("kind", "daily"))
+    title = f"{report}_report.title" if report in ("weekly", "monthly") else "daily_report.title"
+    day, last_day = str(facts.get("day", "")), str(facts.get("last_day", ""))
+    return writer.say(title, day=day, last_day=last_day, month=day[:7]), lines
 
 
 def _ai_signal(writer: _Writer) -> tuple[str, list[str]]:

@@ -90,7 +90,7 @@ def test_many_similar_notices_are_the_first_and_one_for_the_rest(database: Datab
         "2023-11-15 07:13:21 KST부터 2023-11-15 07:13:57 KST까지\n"
         "청산 37건 합계 손익 -1.50 USDT · 수익 18건\n"
         "종목: C1/USDT 무기한 6, C2/USDT 무기한 6, C3/USDT 무기한 5, C4/USDT 무기한 5, C5/USDT 무기한 5, …\n"
-        "계정 main (binanceusdm)\n"
+        "계좌 main (binanceusdm)\n"
         "시각 2023-11-15 07:14:20 KST"
     )
     with database.reading() as connection:

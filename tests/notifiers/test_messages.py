@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
+import itertools
+import re
+from datetime import UTC, datetime
 from decimal import Decimal
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ctp.config import PROJECT
+from ctp.i18n import texts_below
 from ctp.notifiers.kinds import KINDS, describe_kinds
-from ctp.notifiers.messages import compose
+from ctp.notifiers.mail_text import html_text, plain_text, write_mail
+from ctp.notifiers.messages import TITLE_LENGTH, compose
+from ctp.notifiers.notifier import Recipient
 
 AT = 1_700_000_000_000
 COMMON = {"account": "main", "mode": "paper", "exchange": "binanceusdm", "quote": "USDT"}
@@ -63,7 +74,7 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
         "체결가 64,250.1 · 수량 0.015 BTC · 금액 963.75 USDT\n"
         "수수료 0.48 USDT\n"
         "이유: RSI 진입 신호\n"
-        "계정 main (binanceusdm)\n"
+        "계좌 main (binanceusdm)\n"
         "시각 2023-11-15 07:13:20 KST",
         "[SIMULATED] BTC/USDT buy filled\n"
         "Price 64,250.1 · size 0.015 BTC · worth 963.75 USDT\n"
@@ -83,7 +94,7 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
         "손절 시 손실 19.28 USDT (1R, 자산의 0.19%)\n"
         "이유: RSI 진입 신호 · RSI 28.4\n"
         "오늘 손익 -12.50 USDT · 일일 손실 한도 300.00 USDT (남은 여유 287.50 USDT)\n"
-        "계정 main (binanceusdm)\n"
+        "계좌 main (binanceusdm)\n"
         "시각 2023-11-15 07:13:20 KST",
         "[SIMULATED] BTC/USDT perpetual long opened\n"
         "Price 64,250.1 · size 0.015 BTC · worth 963.75 USDT\n"
@@ -107,7 +118,7 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
         "보유 시간 3시간 20분\n"
         "잔고 10,057.30 USDT\n"
         "오늘 손익 -12.50 USDT · 일일 손실 한도 300.00 USDT (남은 여유 287.50 USDT)\n"
-        "계정 main (binanceusdm)\n"
+        "계좌 main (binanceusdm)\n"
         "시각 2023-11-15 07:13:20 KST",
         "[LIVE] ETH/USDT perpetual short closed +57.30 USDT\n"
         "P&L +57.30 USDT (+0.90R)\n"
@@ -143,7 +154,7 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
         "진입가 98,000,000 → 청산가 96,040,000 · 수량 0.01 BTC\n"
         "수수료 970원\n"
         "이유: 손절\n"
-        "계정 원화 (upbit)\n"
+        "계좌 원화 (upbit)\n"
         "시각 2023-11-15 07:13:20 KST",
         "[SIMULATED] BTC/KRW long stopped out -20,570 KRW\n"
         "P&L -20,570 KRW (-1.05R)\n"
@@ -161,7 +172,7 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
         "손익 +1.95 USDT\n"
         "진입가 100 → 청산가 104 · 수량 0.5 BTC\n"
         "이유: 익절\n"
-        "계정 main (binanceusdm)\n"
+        "계좌 main (binanceusdm)\n"
         "시각 2023-11-15 07:13:20 KST",
         "[SIMULATED] BTC/USDT long took profit +1.95 USDT\n"
         "P&L +1.95 USDT\n"
@@ -177,7 +188,7 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
         "보호할 수 없는 포지션은 즉시 시장가로 청산합니다. 포지션과 거래소 상태를 확인해 주세요.\n"
         "종목 BTC/USDT 무기한\n"
         "상세: error: -2021 would trigger\n"
-        "계정 main (binanceusdm)\n"
+        "계좌 main (binanceusdm)\n"
         "시각 2023-11-15 07:13:20 KST",
         "[SIMULATED] Error: the stop-loss could not be placed\n"
         "A position that cannot be protected is closed at market at once. Please check the position at the exchange.\n"
@@ -205,7 +216,7 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
         "손익 +35.20 USDT\n"
         "거래 4건 · 수익 3건\n"
         "자산 10,035.20 USDT\n"
-        "계정 main (binanceusdm)\n"
+        "계좌 main (binanceusdm)\n"
         "시각 2023-11-15 07:13:20 KST",
         "[SIMULATED] Daily report 2023-11-14\n"
         "P&L +35.20 USDT\n"
@@ -215,9 +226,35 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
         "Time 2023-11-15 07:13:20 KST",
     ),
     (
+        "daily_report",
+        {**COMMON, "kind": "weekly", "day": "2023-11-06", "last_day": "2023-11-12", "pnl": -120.5, "return": -0.01205}
+        | {"trades": 11, "wins": 4, "equity": 9879.5, "month_return": -0.0105, "target_low": 0.05, "target_high": 0.1}
+        | {"largest_loss_fraction": 0.0098, "worst_day_fraction": 0.0213, "daily_loss_limit": 0.03, "attention": 2},
+        "[모의] 2023-11-06 ~ 2023-11-12 주간 보고서\n"
+        "손익 -120.50 USDT (-1.20%)\n"
+        "거래 11건 · 수익 4건\n"
+        "자산 9,879.50 USDT\n"
+        "이번 달 -1.05% · 목표는 5–10%이며 약속이 아닙니다\n"
+        "가장 큰 거래 손실 0.98% · 상한 2.00%\n"
+        "하루 중 최저점 −2.13% · 한도 3.00%\n"
+        "확인할 것 2건\n"
+        "계좌 main (binanceusdm)\n"
+        "시각 2023-11-15 07:13:20 KST",
+        "[SIMULATED] Weekly report 2023-11-06 to 2023-11-12\n"
+        "P&L -120.50 USDT (-1.20%)\n"
+        "Trades 11 · won 4\n"
+        "Equity 9,879.50 USDT\n"
+        "This month -1.05% · the target is 5–10%, not a promise\n"
+        "Largest loss of a trade 0.98% · ceiling 2.00%\n"
+        "Lowest point of a day −2.13% · limit 3.00%\n"
+        "Worth a look: 2\n"
+        "Account main (binanceusdm)\n"
+        "Time 2023-11-15 07:13:20 KST",
+    ),
+    (
         "ai_signal",
         COMMON,
-        "[모의] AI 신호\n활성화된 AI 모델이 없어 아직 사용할 수 없습니다.\n계정 main (binanceusdm)\n시각 2023-11-15 07:13:20 KST",
+        "[모의] AI 신호\n활성화된 AI 모델이 없어 아직 사용할 수 없습니다.\n계좌 main (binanceusdm)\n시각 2023-11-15 07:13:20 KST",
         "[SIMULATED] AI signal\nNot available yet: no AI model is active.\n"
         "Account main (binanceusdm)\nTime 2023-11-15 07:13:20 KST",
     ),
@@ -229,6 +266,93 @@ def test_every_kind_reads_as_it_should(kind: str, facts: dict[str, Any], korean:
     """The words that people get, in both languages."""
     assert compose(kind, facts, "ko", "Asia/Seoul", AT).plain() == korean
     assert compose(kind, facts, "en", "Asia/Seoul", AT).plain() == english
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+@pytest.mark.parametrize(("kind", "facts", "korean", "english"), GOLDEN, ids=[row[0] for row in GOLDEN])
+def test_every_kind_reads_the_same_as_a_mail(
+    kind: str, facts: dict[str, Any], korean: str, english: str, language: str
+) -> None:
+    """The badge, the title without it, each line, and where to go; nothing else is seen."""
+    badge, title, *lines = opened(korean if language == "ko" else english)
+    reader = Recipient(1, "minsu", language, "Asia/Seoul", "minsu@example.com")
+    message = compose(kind, facts, language, "Asia/Seoul", AT)
+    links = {"ko": ["대시보드 열기", "·", "받을 알림 고르기"], "en": ["Open the dashboard", "·", "Choose what is sent here"]}
+    expected = [*([badge] if badge else []), title, *lines, *links[language]]
+    assert seen(html_text(reader, message, "https://trade.example.com")) == expected
+    plain = plain_text(reader, message, "https://trade.example.com").splitlines()
+    assert plain[0] == (korean if language == "ko" else english).splitlines()[0] and plain[2 : 2 + len(lines)] == lines
+
+
+def opened(golden: str) -> list[str]:
+    """Return badge, title and lines of a golden text."""
+    title, *lines = golden.splitlines()
+    badge, bracket, rest = title.removeprefix("[").partition("] ")
+    return [badge, rest, *lines] if bracket else ["", title, *lines]
+
+
+def seen(page: str) -> list[str]:
+    """Return the texts of a page that its reader sees."""
+
+    class Reader(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.texts: list[str] = []
+            self.inside: list[str] = []
+
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            self.inside.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            while self.inside and self.inside.pop() != tag:
+                pass
+
+        def handle_data(self, data: str) -> None:
+            if data.strip() and not {"title", "style"} & set(self.inside):
+                self.texts.append(data.strip())
+
+    reader = Reader()
+    reader.feed(page)
+    return reader.texts
+
+
+TAGS = {"html", "head", "meta", "title", "style", "body", "table", "tr", "td", "span", "h1", "p", "a", "img"}
+NAMES = st.one_of(
+    st.text(max_size=40),
+    st.sampled_from(["<script>alert(1)</script>", '"><img src=x onerror=1>', "a\r\nBcc: evil@example.com", "\u202egnp.exe"]),
+    st.sampled_from(["=?utf-8?q?x?=", "</td></tr></table>", "{pnl}", "%s", "&amp;", "a\x00b", "\ud800", "\u2028next"]),
+)
+
+
+@given(symbol=NAMES, account=NAMES, reason=NAMES, error=NAMES, language=st.sampled_from(["ko", "en"]))
+def test_hostile_names_stay_words(symbol: str, account: str, reason: str, error: str, language: str) -> None:
+    """In headers, in HTML and in plain text: no header, no tag, no line is added, no direction turned."""
+    reader = Recipient(1, account, language, "Asia/Seoul", "minsu@example.com")
+    about = {"symbol": symbol, "account": account, "reason": reason, "error": error, "exchange": symbol, "quote": reason}
+    for kind, facts, *_ in GOLDEN:
+        message = compose(kind, {**facts, **about}, language, "Asia/Seoul", AT)
+        assert len(message.title) <= TITLE_LENGTH
+        for line in (message.title, *message.lines):
+            assert line.isprintable() or not set("\r\n\x00\u2028\u2029\u202e") & set(line)
+        page = html_text(reader, message, "https://trade.example.com")
+        assert set(re.findall(r"</?([a-z0-9]+)", page)) <= TAGS
+        assert len(re.findall(r"<[a-z!/]", page)) == len(re.findall(r"<[a-z!/][^<>]*>", page))
+        names = {"sender": "Bot <bot@example.com>", "message_id": "<1@example.com>", "at": datetime(2026, 1, 1, tzinfo=UTC)}
+        wire = write_mail(reader, message, **names).as_bytes()  # type: ignore[arg-type]
+        found = email.message_from_bytes(wire, policy=email.policy.default)
+        assert sorted(found.keys()) == sorted(
+            ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]
+        )
+        assert found["To"] == "minsu@example.com"
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_every_problem_s_title_fits_a_lock_screen(language: str) -> None:
+    """Without being cut, for a live account as for a simulated one."""
+    problems = {key.split(".")[0] for key in texts_below("problem", "en")}
+    for what, mode in itertools.product(problems, ("paper", "live")):
+        title = compose("system_error", {**COMMON, "mode": mode, "what": what}, language, "UTC", AT).title
+        assert len(title) <= 70 and not title.endswith("…"), title
 
 
 def test_no_kind_is_left_out_of_the_golden_texts() -> None:

@@ -23,7 +23,7 @@ from tests.telegram_bot.entities import read_markdown
 from tests.telegram_bot.test_api import PICTURE
 
 MINSU = Recipient(1, "minsu", "ko", "Asia/Seoul", "7")
-MESSAGE = Message("[모의] BTC/USDT +1.5%", ("손익 +15.00 USDT", "계정 main_1 (binanceusdm)"), "시각 12:00", "paper")
+MESSAGE = Message("[모의] BTC/USDT +1.5%", ("손익 +15.00 USDT", "계좌 main_1 (binanceusdm)"), "시각 12:00", "paper")
 
 
 def play(tmp_path: Path, scene: Callable[[TelegramNotifier, BotApiServer], Awaitable[None]]) -> None:
