@@ -12,7 +12,7 @@ from ctp.accounts.readings import read_accounts
 from ctp.accounts.visible import Visible
 from ctp.errors import NotFound
 from ctp.i18n import text
-from ctp.web import api, contacts_api, login, notices_api, people_api, proxy, reports
+from ctp.web import api, contacts_api, login, notices_api, operations, people_api, proxy, reports
 from ctp.web.channels import channels
 from ctp.web.pages import prefetched, render_page, zones
 from ctp.web.state import GATEWAY, VISITOR
@@ -43,6 +43,7 @@ def public_routes(listen: Listen) -> list[web.RouteDef]:
         web.get("/notices", notices_api.notices_page),
         web.get("/reports", reports.reports_page),
         web.get(r"/reports/{report:\d{1,18}}", reports.report_file),
+        web.get("/operations", operations.operations_page),
         web.get("/evidence", evidence),
         web.get(r"/dashboards/{name:[a-z]+}", proxy.render),
         web.get(f"/api/kernels/{_KERNEL}", proxy.kernel_model),
@@ -60,6 +61,8 @@ def public_routes(listen: Listen) -> list[web.RouteDef]:
         web.post("/api/v1/notices/read", notices_api.read_notices),
         web.put("/api/v1/notices/choice", notices_api.choose),
         web.put("/api/v1/notices/times", notices_api.set_times),
+        web.get("/api/v1/operations", operations.operations),
+        web.post("/api/v1/operations/resend", operations.resend),
         web.get("/api/v1/contacts", contacts_api.contacts),
         web.post(_CONTACT, contacts_api.begin),
         web.delete(_CONTACT, contacts_api.remove),
@@ -96,6 +99,8 @@ async def health(request: web.Request) -> web.Response:
 async def home(request: web.Request) -> web.Response:
     """Show the visitor's accounts."""
     gateway, visitor = request.app[GATEWAY], request[VISITOR]
+    if not visitor.may_trade_page:
+        raise web.HTTPFound("/operations")
     seen = await gateway.read(lambda connection: read_accounts(Visible(connection, visitor.actor)))
     accounts = [account_view(one, visitor, api.is_generated(gateway, one)) for one in seen]
     return render_page("home.html", gateway, visitor, here="home", accounts=accounts, prefetch=prefetched())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ctp.accounts.readings import Reading, open_positions, read_account
-from ctp.accounts.visible import AccountState, Visible
+from ctp.accounts.visible import AccountState, CommandView, Visible
 from ctp.errors import NotFound
 from ctp.i18n import has_text, text
 from ctp.trading.results import problem_of
@@ -113,19 +113,24 @@ def command_views(visible: Visible, reading: Reading, visitor: Visitor, *, limit
     """Return the newest commands and how far they have come."""
     names = {visitor.user_id: visitor.name, reading.account.user_id: reading.account.owner}
     return [
-        {
-            "id": row.id,
-            "kind": row.kind,
-            "kind_word": text(f"command.{row.kind}", visitor.language),
-            "door": row.door,
-            "asked_by": names.get(row.asked_by or 0, row.door),
-            "asked_at": row.asked_at,
-            "acknowledged_at": row.acknowledged_at,
-            "done_at": row.done_at,
-            "problem": problem_of(row.result if row.done_at else None, visitor.language),
-        }
+        command_progress(row, names.get(row.asked_by or 0, row.door), visitor.language)
         for row in visible.commands(reading.id, limit=limit)
     ]
+
+
+def command_progress(command: CommandView, asked_by: str, language: str) -> dict[str, Any]:
+    """Return a command and how far it has come."""
+    return {
+        "id": command.id,
+        "kind": command.kind,
+        "kind_word": text(f"command.{command.kind}", language),
+        "door": command.door,
+        "asked_by": asked_by,
+        "asked_at": command.asked_at,
+        "acknowledged_at": command.acknowledged_at,
+        "done_at": command.done_at,
+        "problem": problem_of(command.result if command.done_at else None, language),
+    }
 
 
 def desk_view(

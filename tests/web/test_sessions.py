@@ -160,7 +160,8 @@ def test_every_answer_carries_the_security_headers(home: Path) -> None:
 
     async def story(running: Site) -> None:
         person = await running.person("minsu")
-        for path in ("/", "/profile", "/evidence", "/nothing", "/api/v1/me", "/static/ctp.css", "/login", "/healthz"):
+        pages = ("/", "/profile", "/profile/notices", "/notices", "/reports", "/evidence", "/nothing", "/operations")
+        for path in (*pages, "/api/v1/me", "/api/v1/contacts", "/static/ctp.css", "/login", "/healthz"):
             headers = (await person.get(path, headers=HTML)).headers
             assert headers["X-Content-Type-Options"] == "nosniff", path
             assert headers["X-Frame-Options"] == "DENY", path

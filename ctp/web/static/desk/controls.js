@@ -3,7 +3,7 @@
 import { element, format, word } from "/static/page.js";
 
 // Ask the person; resolves to the chosen command, or null when they thought better of it.
-function confirmCommand(kind, account) {
+export function confirmCommand(kind, account) {
   const isDanger = kind !== "start" && kind !== "unlock";
   const choice = kind !== "stop" ? null : element("fieldset", { className: "choices" },
     element("legend", { className: "visually-hidden" }, word("confirm_stop.choice")),
@@ -27,8 +27,11 @@ function confirmCommand(kind, account) {
   }));
 }
 
+// Make a key that makes a second click, or a repeated message, the same one command.
+export const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
 // Show how far a command has come: asked, acknowledged, and what it wanted done.
-function commandItem(command) {
+export function commandItem(command) {
   const last = ["stop_close", "close_all", "exit_symbol"].includes(command.kind) ? "step.flat" : "step.done";
   const stages = [["step.asked", command.asked_at], ["step.acknowledged", command.acknowledged_at], [last, command.done_at]];
   const waiting = stages.findIndex(([, at]) => !at);
@@ -62,8 +65,7 @@ export function makeControls(send) {
     if (picked === null) return;
     message.className = "";
     message.textContent = "";
-    // The key makes a second click, or a repeated message, the same one command.
-    send(picked, [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join(""));
+    send(picked, newKey());
   }
 
   function show(next, commands) {
