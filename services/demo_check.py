@@ -125,9 +125,9 @@ async def _move(database: Database, accounts: list[AccountView], control: Contro
         status = await asyncio.to_thread(control.advance)
         closed = candle
 
-        def settled(time_ms: int = closed) -> bool:
+        def settled(time_ms: int = closed, trading: tuple[str, ...] = tuple(status["trading"])) -> bool:
             with database.reading() as connection:
-                return all(is_settled(connection, account.id, time_ms) for account in accounts)
+                return all(is_settled(connection, account.id, time_ms, trading) for account in accounts)
 
         await _until(settled, f"candle {closed}")
         progress = _progress(database, accounts, number, ended=bool(status["ended"]))

@@ -264,6 +264,7 @@ class SimulatedExchange:
             "time": market.now, "candle": self.engine.time, "phase": str(market.phase), "ended": self.engine.ended,
             "fill_mode": self.settings.fill_mode, "speed": self.settings.speed, "port": self.port,
             "ca_file": self.ca_file, "prices": {i.symbol: i.price for i in self.engine.instruments},
+            "trading": [i.symbol for i in self.engine.instruments if i.candle is not None and not i.halted],
         }  # fmt: skip
 
     def state(self, key: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 |---|---|---|
 | its timestamp was outside the window (−1021, −5028) | RequestExpired: it was not accepted | RequestExpired |
 | the exchange refused, with a code | OrderRejected: final | ExchangeDown (nothing is known) |
+| the symbol does not trade now | OrderRejected, code `halted` | ExchangeDown |
 | not found (−2011, −2013) | OrderUnknown | OrderMissing |
 | too many requests (429, 418, −1003, −1015) | ExchangeBusy: it was not accepted | ExchangeBusy |
 | key wrong, revoked, without the right (−2014, −2015, −1022) | KeyRefused | KeyRefused |
@@ -26,7 +27,7 @@ from ctp.errors import (
     RequestExpired,
 )
 from ctp.trading.ccxt_light import ccxt
-from ctp.trading.exchange import WOULD_TRIGGER
+from ctp.trading.exchange import HALTED, WOULD_TRIGGER
 
 _CODE = re.compile(r'"code"\s*:\s*"?(-?\d+)')
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
@@ -36,6 +37,8 @@ KEY_CODES = frozenset({-2014, -2015, -1022, -1002})
 MISSING_CODES = frozenset({-2011, -2013, -2018})
 # -4116: an order with this id exists already, so ours may be it.
 UNKNOWN_CODES = frozenset({-1000, -1001, -1006, -1007, -1008, -4116})
+HALTED_CODES = frozenset({-1122, -4108, -4140})
+HALTED_WORDS = "market is closed"
 BUSY_CODES = frozenset({-1003, -1015})
 EXPIRED_CODES = frozenset({-1021, -5028})  # at the door, or at the matching engine
 TRIGGER_WORDS = ("would immediately trigger", "would trigger immediately", "relationship of the prices")
@@ -101,6 +104,8 @@ def sending_failed(error: Exception, headers: Mapping[str, str] | None, now_ms: 
         return RequestExpired(text)
     if any(words in text for words in TRIGGER_WORDS):
         return OrderRejected(text, WOULD_TRIGGER)
+    if code in HALTED_CODES or HALTED_WORDS in text.lower():
+        return OrderRejected(text, HALTED)
     if code in UNKNOWN_CODES or code in MISSING_CODES or isinstance(error, ccxt.DuplicateOrderId | ccxt.OrderNotFound):
         return OrderUnknown(text)
     if code is None:

@@ -71,6 +71,7 @@ class Conditions(NamedTuple):
     is_clock_off: bool
     is_stale: bool
     in_flight: Mapping[str, Plan | None]  # symbols with an unfinished market order; its plan when it is an entry
+    dropped: Mapping[str, Plan] = {}  # symbols without a candle since a gap dropped their entry
     lock: Fact | None = None  # the day was locked since the last decision
     shortfall: float = 0.0  # how much less than the balance the wallet holds
 
@@ -126,7 +127,10 @@ def decide_close(
     states: list[TraderState] = []
     for symbol, state in zip(folded.symbols, folded.states, strict=True):
         plan = conditions.in_flight.get(symbol)
-        # An entry that may still fill keeps its slot, margin and loss until it is settled.
+        # An entry that may still fill keeps its slot, margin and loss until it is settled; one that a gap has dropped
+        # keeps them until its symbol's next candle, as in a backtest, which learns of the gap there.
+        if plan is None and symbol not in candles:
+            plan = conditions.dropped.get(symbol)
         if plan is not None and state.position.side == FLAT:
             state = with_position(state, state.position, plan, state.cooldown)
         states.append(state)

@@ -57,6 +57,7 @@ class Desk:
     view: View | None = None
     last_fill_ids: dict[str, str] = dataclasses.field(default_factory=dict)
     prices: dict[str, CandleUpdate] = dataclasses.field(default_factory=dict)  # by symbol, the open candle's newest
+    halted: dict[str, int] = dataclasses.field(default_factory=dict)  # symbol that did not trade -> open candle then
     shortfall: float = 0.0  # how much less than the balance the wallet held when last asked
     is_exchange_down: bool = False
     key_error: str = ""
@@ -103,6 +104,18 @@ class Desk:
         """Take a hint that something happened; it is looked into when the desk is free."""
         self.hints.append(event)
         self.wake.set()
+
+    def see_price(self, update: CandleUpdate) -> None:
+        """Take the newest price of an open candle; the first of a candle says that a symbol may trade again."""
+        self.prices[update.symbol] = update
+        if self.halted.get(update.symbol, update.candle.time) < update.candle.time:
+            del self.halted[update.symbol]
+            self.nudge(update.symbol)
+
+    def note_halted(self, symbol: str) -> None:
+        """Take note that the exchange refuses a symbol's orders because it does not trade."""
+        known = self.prices.get(symbol)
+        self.halted[symbol] = 0 if known is None else known.candle.time
 
     def take_hints(self) -> list[AccountEvent]:
         """Return the hints that are still news, and forget them all."""

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from ctp.core.orders import ENTRY
 from ctp.core.trader import start_account, start_trader
-from ctp.core.types import Candle
+from ctp.core.types import ENTER, Candle, Plan
 from ctp.errors import ExchangeBusy, ExchangeDown, ExchangeError, KeyRefused, NotAllowed
 from ctp.trading import rows, sync
 from ctp.trading.decision import Conditions, PlannedOrder, Rules, candles_needed, decide_close, warm
@@ -266,6 +266,7 @@ class Engine:
         terms = desk.store.terms(rules)
         folded = fold(view.memory, view.facts, view.plans, view.purposes, terms, until=time).memory
         conditions = self._conditions(time, market_now, unavailable)
+        conditions = conditions._replace(dropped=await self._dropped(candles))
         decided = decide_close(rules, folded, candles, time, conditions)
         planned = [self._order_row(one, time) for one in decided.orders]
         now_ms = desk.clock.now_ms()
@@ -343,6 +344,19 @@ class Engine:
         """Return whether a position was open at the last decision or has been since."""
         view = self.desk.current
         return any(state.position.lots for state in view.memory.states) or any(view.facts)
+
+    async def _dropped(self, candles: Mapping[str, Candle]) -> Mapping[str, Plan]:
+        """Return the plans of entries that a gap has dropped, of symbols that still have no candle."""
+        desk = self.desk
+        memory = desk.current.memory
+        planned = {
+            symbol: state.time
+            for symbol, state in zip(memory.symbols, memory.states, strict=True)
+            if symbol not in candles and state.plan.action == ENTER
+        }
+        if not planned:
+            return {}
+        return await desk.run(lambda c: rows.dropped_plans(c, desk.account.id, planned))
 
     async def lock_the_day(self, breach: Breach) -> None:
         """Lock the day because equity reached its loss limit between two closes.

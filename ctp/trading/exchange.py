@@ -16,6 +16,7 @@ from ctp.core.types import Candle, Market
 from ctp.trading.exchange_clock import ExchangeClock
 
 BUY, SELL = "buy", "sell"
+HALTED = "halted"  # OrderRejected.code: the symbol does not trade now
 WOULD_TRIGGER = "would_trigger"  # OrderRejected.code: the market is already at or beyond the trigger price
 
 

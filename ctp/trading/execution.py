@@ -32,8 +32,8 @@ from ctp.errors import (
     RequestExpired,
 )
 from ctp.trading.desk import FENCE_MARGIN_MS, SENT_SOON_MS, Desk
-from ctp.trading.exchange import OrderReport, OrderRequest
-from ctp.trading.rows import OrderNews, OrderRow
+from ctp.trading.exchange import HALTED, OrderReport, OrderRequest
+from ctp.trading.rows import GAP_IN_DATA, OrderNews, OrderRow
 from ctp.trading.waiting import within
 
 LOOK_UP_PAUSE_S = 0.1
@@ -93,6 +93,9 @@ async def _send(desk: Desk, planned: Sequence[OrderRow], label: str, deadline_s:
             desk.log.warning("order_unknown", order=planned[0].id, error=str(error))
             return [await look_up(desk, row, fence, by_s) for row in planned]
         except OrderRejected as error:
+            if error.code == HALTED:
+                desk.note_halted(planned[0].symbol)
+                return _all(planned, REJECTED, GAP_IN_DATA if planned[0].purpose == ENTRY else HALTED)
             return _all(planned, REJECTED, error.code or str(error))
         except ExchangeBusy as error:
             return _all(planned, NOT_SENT, str(error))
@@ -148,6 +151,8 @@ def _refuse(desk: Desk, row: OrderRow) -> str:
         return "another bot has taken over"
     if row.purpose == ENTRY and not desk.may_enter():
         return "entries were stopped"
+    if row.purpose == ENTRY and row.symbol in desk.halted:
+        return GAP_IN_DATA
     return ""
 
 

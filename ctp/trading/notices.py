@@ -84,7 +84,7 @@ def after_facts(
         order = rows.read_order(connection, order_id)
         if order is None:
             continue
-        if order.status == REJECTED and order.purpose == ENTRY:
+        if order.status == REJECTED and order.purpose == ENTRY and order.error != rows.GAP_IN_DATA:
             about = {"symbol": order.symbol, "error": order.error or ""}
             tell_trouble(connection, account, "order_rejected", f"rejected:{order.id}", now_ms, urgent=False, **about)
         if order.status != FILLED:

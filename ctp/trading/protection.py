@@ -29,7 +29,7 @@ from ctp.core.types import LONG
 from ctp.errors import ExchangeBusy, ExchangeDown, KeyRefused
 from ctp.trading import rows, sync
 from ctp.trading.desk import Desk
-from ctp.trading.exchange import BUY, SELL, WOULD_TRIGGER
+from ctp.trading.exchange import BUY, HALTED, SELL, WOULD_TRIGGER
 from ctp.trading.execution import LOST, TIMESTAMP_REFUSED, cancel, send, send_pair
 from ctp.trading.fold import Fact
 from ctp.trading.market_rules import exact_price, exact_size, lots_of, ticks_of
@@ -83,7 +83,7 @@ async def _one_round(desk: Desk, symbol: str) -> bool:
         return False
     is_held = symbol in desk.current.folded.memory.entry_orders
     due = await desk.run(lambda c: desk.store.due_exits(c, desk.current)) if is_held else {}
-    if symbol in due:
+    if symbol in due and symbol not in desk.halted:
         reason, candle_time = due[symbol]
         return await leave(desk, symbol, reason, candle_time)
     if desk.has_exit_under_way(symbol) and not desk.exchange.is_perpetual:
@@ -100,7 +100,7 @@ async def apply(desk: Desk, symbol: str, corrections: Corrections) -> bool:
     if corrections.place:
         is_protected = await _place(desk, symbol, corrections.place)
         if not is_protected:
-            return True
+            return symbol not in desk.halted  # where nothing trades another round would fail alike
     await _cancel(desk, [orders[name] for name in corrections.cancel_last if name in orders])
     return True
 
@@ -185,6 +185,9 @@ async def _judge(desk: Desk, symbol: str, planned: Sequence[OrderRow], news: Seq
         await leave(desk, symbol, REASONS[purpose], candle_time)
         return False
     stop = told.get(STOP)
+    if stop is not None and stop.error == HALTED:
+        await tell_halted(desk, symbol)
+        return False
     if stop is not None and stop.progress.status not in ALIVE:
         once = f"stop_failed:{symbol}:{candle_time}"  # not for each attempt
         await desk.tell_trouble("stop_failed", once, symbol=symbol, error=stop.error or "")
@@ -246,9 +249,20 @@ async def carry_out(desk: Desk, row: OrderRow) -> bool:
     await desk.record([news], facts)
     if news.progress.status != FILLED:
         desk.nudge(row.symbol)
-    if row.reduce_only and (news.progress.status == REJECTED or news.error == TIMESTAMP_REFUSED):
+    if row.reduce_only and news.error == HALTED:
+        await tell_halted(desk, row.symbol)
+    elif row.reduce_only and (news.progress.status == REJECTED or news.error == TIMESTAMP_REFUSED):
         await _look_into_rejection(desk, row, news.error or "")
     return news.progress.filled > 0
+
+
+async def tell_halted(desk: Desk, symbol: str) -> None:
+    """Tell the owner, once a day, that a position cannot be left or protected because its symbol does not trade.
+
+    It is tried again when the symbol shows a new candle, and at every reconciliation.
+    """
+    day = desk.clock.now_ms() // 86_400_000
+    await desk.tell_trouble("symbol_halted", f"symbol_halted:{symbol}:{day}", symbol=symbol)
 
 
 async def _look_into_rejection(desk: Desk, row: OrderRow, error: str) -> None:

@@ -31,6 +31,7 @@ async def reconcile(engine: Engine) -> None:
     if desk.view is None:
         return
     symbols = desk.account.symbols
+    desk.halted.clear()  # tried anew
     unknown = await engine.look(symbols)
     if unknown:
         return

@@ -8,19 +8,22 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from ctp.core import types
 from ctp.core.memory import dump, load
 from ctp.core.orders import ENTRY, FINAL, NOT_SENT, PARTIAL, Progress, join
 from ctp.core.steps import price_of, size_of
-from ctp.core.types import EXIT_REASONS, LONG, Market, Plan
+from ctp.core.types import EXIT_REASONS, LONG, OUTCOMES, REFUSALS, REFUSED, Market, Plan
 from ctp.storage.database import insert_or
-from ctp.storage.tables import ledger, orders, trades
+from ctp.storage.tables import decisions, ledger, orders, trades
 from ctp.trading.fold import FILL, ClosedTrade, EntryPlan, Fact, Memory
+
+GAP_IN_DATA = REFUSALS[types.GAP_IN_DATA]  # why an entry was dropped whose symbol did not trade at its open
 
 
 class OrderRow(NamedTuple):
@@ -126,6 +129,38 @@ def apply_news(connection: sa.Connection, news: Iterable[OrderNews], now_ms: int
         if one.fence_until is not None:
             values |= {"fence_until": one.fence_until, "sent_at": now_ms}
         connection.execute(sa.update(orders).where(orders.c.id == one.id).values(values))
+        if one.error == GAP_IN_DATA and known.status in FINAL and known.filled == 0:
+            _drop_entry(connection, row)
+
+
+def _drop_entry(connection: sa.Connection, row: OrderRow) -> None:
+    """Let the journal say what became of a planned entry whose candle never came: dropped, as in a backtest."""
+    connection.execute(
+        sa.update(decisions)
+        .where(
+            decisions.c.account_id == row.account_id,
+            decisions.c.symbol == row.symbol,
+            decisions.c.candle_time == row.candle_time,
+        )
+        .values(outcome=OUTCOMES[REFUSED], reason=GAP_IN_DATA)
+    )
+
+
+def dropped_plans(connection: sa.Connection, account_id: int, planned: Mapping[str, int]) -> dict[str, Plan]:
+    """Return the plans of entries that a gap has dropped, by symbol.
+
+    planned: open time of the candle whose close planned an entry, by symbol.
+    """
+    if not planned:
+        return {}
+    query = sa.select(orders.c.symbol, orders.c.candle_time, orders.c.plan).where(
+        orders.c.account_id == account_id,
+        orders.c.purpose == ENTRY,
+        orders.c.error == GAP_IN_DATA,
+        orders.c.candle_time.in_(sorted(set(planned.values()))),
+    )
+    found = connection.execute(query).all()
+    return {row.symbol: read_plan(row.plan).plan for row in found if planned.get(row.symbol) == row.candle_time}
 
 
 def insert_facts(connection: sa.Connection, account_id: int, facts: Iterable[Fact], now_ms: int) -> int:

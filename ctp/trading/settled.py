@@ -6,24 +6,49 @@ For whoever moves a stepped market, and for tests.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
 
-from ctp.core.orders import PROTECTIVE, RESTING, STOP, TAKE
-from ctp.storage.tables import account_states
+from ctp.core.orders import EMERGENCY, EXIT, PROTECTIVE, RESTING, STOP, TAKE
+from ctp.storage.tables import account_states, orders
 from ctp.trading.rows import OrderRow, unfinished_orders
 
 
-def is_settled(connection: sa.Connection, account_id: int, candle_time: int) -> bool:
-    """Return whether an account has decided on the candle that opened at `candle_time` and has nothing left to do."""
+def is_settled(
+    connection: sa.Connection, account_id: int, candle_time: int, trading: Collection[str] = ()
+) -> bool:
+    """Return whether an account has decided on the candle that opened at `candle_time` and has nothing left to do.
+
+    trading: symbols that trade now; an exit that is due there must have been done.
+    """
     mine = account_states.c.account_id == account_id
     decided = connection.execute(sa.select(account_states.c.decision_time).where(mine)).scalar()
     if decided is None or decided < candle_time:
         return False
     plain = json.loads(connection.execute(sa.select(account_states.c.core_state).where(mine)).scalar_one())
-    return is_quiet(plain.get("positions", []), list(unfinished_orders(connection, account_id).values()))
+    positions = plain.get("positions", [])
+    if any(one["symbol"] in trading and _is_exit_due(connection, one["entry_order_id"]) for one in positions):
+        return False
+    return is_quiet(positions, list(unfinished_orders(connection, account_id).values()))
+
+
+def _is_exit_due(connection: sa.Connection, entry_order_id: str) -> bool:
+    """Return whether an exit was tried for the position that an order opened: it is open still, so it did not fill."""
+    entry = orders.alias()
+    query = sa.select(orders.c.id).join(
+        entry,
+        sa.and_(
+            entry.c.id == entry_order_id,
+            orders.c.account_id == entry.c.account_id,
+            orders.c.symbol == entry.c.symbol,
+            orders.c.planned_at >= entry.c.planned_at,
+            orders.c.purpose.in_((EXIT, EMERGENCY)),
+        ),
+    )
+    return connection.execute(query).first() is not None
 
 
 def is_quiet(positions: list[dict[str, Any]], unfinished: list[OrderRow]) -> bool:

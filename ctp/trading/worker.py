@@ -67,7 +67,7 @@ class Worker:
             self._pending.setdefault(update.candle.time, {})[update.symbol] = update.candle
             self._candle_news.set()
         else:
-            self.desk.prices[update.symbol] = update
+            self.desk.see_price(update)
 
     def watch_equity(self) -> None:
         """Look at equity at the newest prices; a breach of the day's loss limit is acted on when the desk is free."""

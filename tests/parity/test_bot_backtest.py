@@ -12,6 +12,7 @@ import pytest
 
 from ctp.market.candles import Candles, FundingRates
 from ctp.research.backtest import backtest
+from ctp.research.result import BacktestResult
 from ctp.storage.tables import decisions, equity_samples
 from ctp.trading.replay import read_replay
 from tests.trading.rig import HOUR, START, Rig, trading_rig, walk
@@ -22,6 +23,7 @@ COLUMNS = (
 )  # fmt: skip
 CANDLES = {"perpetual, both directions, trailing": 300, "spot, stop and take as a pair": 300}
 FEWER_CANDLES = 120
+HISTORY = 100
 PERPETUALS = {"BTC/USDT:USDT": (60_000.0, 0.1), "ETH/USDT:USDT": (3_000.0, 0.01)}
 SPOT = {"BTC/USDT": (60_000.0, 0.01), "ETH/USDT": (3_000.0, 0.01)}
 WARM_UP = {"period": 7, "warm_up": 60, "volume_factor": 0.8}
@@ -54,7 +56,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_bot_equals_the_backtest_to_the_bit(name: str, tmp_path: Path) -> None:
     symbols, strategy, risk = CASES[name]
-    asyncio.run(_compare(tmp_path, symbols, strategy, risk, CANDLES.get(name, FEWER_CANDLES)))
+    count = CANDLES.get(name, FEWER_CANDLES)
+    asyncio.run(compare(tmp_path, _columns(symbols, HISTORY + count + 2), strategy, risk, count))
 
 
 def _columns(symbols: dict[str, tuple[float, float]], candles: int) -> dict[str, dict[str, Any]]:
@@ -71,24 +74,35 @@ def _columns(symbols: dict[str, tuple[float, float]], candles: int) -> dict[str,
     return made
 
 
-async def _compare(
-    folder: Path, symbols: dict[str, Any], strategy: dict[str, Any], risk: dict[str, Any], count: int
-) -> None:
-    history = 100
-    columns = _columns(symbols, history + count + 2)
-    exchange = "binanceusdm" if ":" in next(iter(symbols)) else "binance"
-    async with trading_rig(folder, columns, history=history) as rig:
+async def compare(
+    folder: Path,
+    columns: dict[str, dict[str, Any]],
+    strategy: dict[str, Any],
+    risk: dict[str, Any],
+    count: int,
+    *,
+    timeframe: str = "1h",
+    least_trades: int = 5,
+    capital: Decimal = Decimal("9876.5"),
+) -> tuple[BacktestResult, list[Any]]:
+    """Trade recorded candles and assert that a backtest is equal; returns it with the rows of the decision journal."""
+    exchange = "binanceusdm" if ":" in next(iter(columns)) else "binance"
+    wealth = capital + 100
+    async with trading_rig(folder, columns, history=HISTORY, timeframe=timeframe) as rig:
         account = rig.add_account(
-            list(symbols), exchange=exchange, strategy=strategy, risk=risk, capital=Decimal("9876.5")
-        )
+            list(columns), exchange=exchange, strategy=strategy, risk=risk, capital=capital, wallet=wealth,
+            spot=(("USDT", wealth), ("BTC", Decimal(1))),
+        )  # fmt: skip
         await rig.start_bot()
         assert await rig.command(account, "start") == "done"
         await rig.advance([account], count)
         await rig.stop_bot()
-        _check(rig, account, columns)
+        return _check(rig, account, columns, timeframe, least_trades), rig.rows(decisions, order=decisions.c.id)
 
 
-def _check(rig: Rig, account: int, columns: dict[str, dict[str, Any]]) -> None:
+def _check(
+    rig: Rig, account: int, columns: dict[str, dict[str, Any]], timeframe: str, least_trades: int
+) -> BacktestResult:
     with rig.database.reading() as connection:
         replay = read_replay(connection, account)
     last = max(row.candle_time for row in rig.rows(decisions, decisions.c.account_id == account))
@@ -96,11 +110,11 @@ def _check(rig: Rig, account: int, columns: dict[str, dict[str, Any]]) -> None:
     for symbol, rows in columns.items():
         part = (rows["ts"] >= replay.first_times[symbol]) & (rows["ts"] <= last)
         cut = {name: rows[name][part] for name in ("open", "high", "low", "close", "volume")}
-        candles.append(Candles.checked(symbol, "1h", replay.exchange, rows["ts"][part], **cut))
+        candles.append(Candles.checked(symbol, timeframe, replay.exchange, rows["ts"][part], **cut))
         if "mark" in rows:
             cut = {name: rows["mark"][name][part] for name in ("open", "high", "low", "close")}
             zero = np.zeros(int(part.sum()))
-            marks.append(Candles(symbol, "1h", replay.exchange, rows["ts"][part], **cut, volume=zero, kind="mark"))
+            marks.append(Candles(symbol, timeframe, replay.exchange, rows["ts"][part], **cut, volume=zero, kind="mark"))
             funding = rows["funding"]
             rates.append(FundingRates.checked(symbol, replay.exchange, funding["ts"], funding["rate"]))
     result = backtest(
@@ -108,13 +122,16 @@ def _check(rig: Rig, account: int, columns: dict[str, dict[str, Any]]) -> None:
         equity=replay.capital,
     )  # fmt: skip
     expected = [{name: one[name] for name in COLUMNS} for one in result.closed_trades]
-    found = [{name: getattr(row, name) for name in COLUMNS} for row in rig.trades(account)]
+    # What was decided at the last close has filled at the exchange already; for the backtest the data ends there.
+    rows = [row for row in rig.trades(account) if row.exit_time <= last]
+    found = [{name: getattr(row, name) for name in COLUMNS} for row in rows]
     order = lambda one: (one["exit_time"], one["symbol"], one["entry_time"])  # noqa: E731
     for ours, theirs in zip(sorted(found, key=order), sorted(expected, key=order), strict=False):
         assert ours == theirs
     assert len(found) == len(expected)
-    assert len(expected) >= 5
+    assert len(expected) >= least_trades
     samples = rig.rows(equity_samples, equity_samples.c.account_id == account, order=equity_samples.c.time)
     curve = result.equity
     assert [row.time for row in samples] == [int(time.timestamp() * 1000) for time in curve.index]
     assert [row.equity for row in samples] == list(curve)
+    return result

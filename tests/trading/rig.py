@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from ctp.accounts.vault import ExchangeKey
 from ctp.clock import SystemClock
 from ctp.config import PaperSettings, Settings, TradingSettings
+from ctp.market.series import timeframe_ms
 from ctp.simulator.exchange import SimulatedExchange
 from ctp.simulator.feed import RecordedFeed, recording
 from ctp.simulator.settings import AccountSettings, SimulatorSettings
@@ -73,8 +74,9 @@ class FakeVault:
 class Rig:
     """Everything that trades, and what a person could ask of it."""
 
-    def __init__(self, folder: Path, exchange: SimulatedExchange, database: Database) -> None:
+    def __init__(self, folder: Path, exchange: SimulatedExchange, database: Database, timeframe: str = "1h") -> None:
         """Take a started exchange and a migrated database."""
+        self.timeframe = timeframe
         self.folder, self.exchange, self.database = folder, exchange, database
         self.settings = Settings(
             home=folder / "home",
@@ -95,6 +97,7 @@ class Rig:
         risk: dict[str, Any] | None = None,
         spot: tuple[tuple[str, Decimal], ...] = (("USDT", Decimal(10_000)), ("BTC", Decimal(1))),
         fee_side: str = "quote",
+        wallet: Decimal = Decimal(10_000),
     ) -> int:
         """Add a user's account, here and at the exchange; returns its id."""
         with self.database.transaction() as connection:
@@ -111,7 +114,7 @@ class Rig:
                     exchange=exchange,
                     mode="paper",
                     symbols=json.dumps(sorted(symbols)),
-                    timeframe="1h",
+                    timeframe=self.timeframe,
                     quote="USDT",
                     capital=capital,
                     created_at=0,
@@ -130,7 +133,7 @@ class Rig:
                     )
                 )
         if f"key{account_id}" not in self.exchange.server.keys:
-            self.exchange.add_account(AccountSettings(f"key{account_id}", "secret", Decimal(10_000), spot, fee_side))
+            self.exchange.add_account(AccountSettings(f"key{account_id}", "secret", wallet, spot, fee_side))
         return int(account_id)
 
     def ask(self, account_id: int, kind: str, **arguments: str) -> int:
@@ -172,10 +175,22 @@ class Rig:
         """Return the closed trades of an account, in order of closing."""
         return self.rows(trades, trades.c.account_id == account_id, order=trades.c.id)
 
+    def positions(self, account_id: int) -> list[dict[str, Any]]:
+        """Return what an account has open."""
+        state = self.one(account_states, account_states.c.account_id == account_id)
+        return list(json.loads(state.core_state).get("positions", []))
+
+    def exits_due(self, account_id: int) -> list[Any]:
+        """Return the exits that were tried for the open positions of an account, without success."""
+        opened = {one["entry_order_id"] for one in self.positions(account_id)}
+        rows = self.rows(orders, orders.c.account_id == account_id, order=orders.c.planned_at)
+        since = {row.symbol: row.planned_at for row in rows if row.id in opened}
+        return [row for row in rows if row.purpose == "exit" and row.planned_at >= since.get(row.symbol, row.planned_at + 1)]
+
     def is_settled(self, account_id: int, time: int) -> bool:
         """Return whether an account has decided on a candle, has nothing in flight, and is protected."""
         with self.database.reading() as connection:
-            return is_settled(connection, account_id, time)
+            return is_settled(connection, account_id, time, self.exchange.status()["trading"])  # type: ignore[arg-type]
 
     async def until(self, holds: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
         """Wait until something holds; fails with its name."""
@@ -238,11 +253,12 @@ class Rig:
 
 @contextlib.asynccontextmanager
 async def trading_rig(
-    folder: Path, columns: dict[str, dict[str, np.ndarray]], *, history: int, **settings: Any
+    folder: Path, columns: dict[str, dict[str, np.ndarray]], *, history: int, timeframe: str = "1h", **settings: Any
 ) -> AsyncIterator[Rig]:
     """Give a rig over recorded candles; the first candle to decide on comes after `history` of them."""
     feed = RecordedFeed(
-        {symbol: recording(rows, rows.get("mark"), rows.get("funding")) for symbol, rows in columns.items()}, HOUR
+        {symbol: recording(rows, rows.get("mark"), rows.get("funding")) for symbol, rows in columns.items()},
+        timeframe_ms(timeframe),
     )
     exchange = SimulatedExchange(
         SimulatorSettings(folder=folder / "exchange", feed=feed, history=history, enforce_limits=False, **settings)
@@ -250,7 +266,7 @@ async def trading_rig(
     await exchange.start()
     database = Database(f"sqlite:///{folder / 'ctp.db'}")
     database.migrate()
-    rig = Rig(folder, exchange, database)
+    rig = Rig(folder, exchange, database, timeframe)
     try:
         yield rig
     finally:
