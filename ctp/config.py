@@ -192,6 +192,14 @@ class TelegramSettings(_Section):
         return self
 
 
+class ReportSettings(_Section):
+    """How much a report may take of the machine; each is made in a process of its own at low priority."""
+
+    time_limit_s: Annotated[float, Field(ge=10, le=3600)] = 180
+    evidence_time_limit_s: Annotated[float, Field(ge=10, le=3600)] = 600
+    memory_mb: Annotated[int, Field(ge=512)] = 3072
+
+
 class RetentionSettings(_Section):
     """How long rows stay in the database. Ledger and audit log are never pruned and have no setting."""
 
@@ -255,6 +263,7 @@ class Settings(_Section):
     email: EmailSettings = EmailSettings()
     notices: NoticeSettings = NoticeSettings()
     telegram: TelegramSettings = TelegramSettings()
+    reporting: ReportSettings = ReportSettings()
     retention: RetentionSettings = RetentionSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     heartbeat: HeartbeatSettings = HeartbeatSettings()

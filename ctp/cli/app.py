@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ctp.cli import accounts, backup, control, data, database, notices, setup, users
+from ctp.cli import accounts, backup, control, data, database, notices, report, setup, users
 from ctp.cli.backtest import backtest
 from ctp.cli.doctor import doctor
 from ctp.cli.jobs import jobs
@@ -68,6 +68,7 @@ app.command(
 app.command(epilog="Example: ctp simulator --candles BTC/USDT=btc-1h.parquet --timeframe 1h --speed 3600")(simulator)
 app.add_typer(backup.app, name="backup")
 app.command(epilog="Example: ctp restore latest --dry-run")(backup.restore)
+app.add_typer(report.app, name="report")
 app.add_typer(setup.keys, name="keys")
 app.add_typer(database.app, name="db")
 

@@ -1,0 +1,108 @@
+"""The trades closed in the period with their reasons, what is still open, and why there was no trade."""
+
+from __future__ import annotations
+
+import json
+
+from markupsafe import Markup
+
+from ctp.reports.extracted import TradeRow
+from ctp.reports.figures import OpenPosition
+from ctp.reports.html import table, tag
+from ctp.reports.told import Told
+from ctp.trading.why import why
+
+MOST_TRADES = 500  # a page with more would not open on a phone; the rest is counted
+_MOST_REASONS = 6
+
+
+def trades(told: Told) -> Markup:
+    """List the trades, each with why it was opened and closed."""
+    words, closed = told.words, told.figures.trades
+    title = tag("h2", words.say("trades.title"))
+    if not closed:
+        return tag("section", title, tag("p", words.say("trades.none"), class_="soft"))
+    rows = [_trade(told, one) for one in closed[-MOST_TRADES:]]
+    parts: list[object] = [title, tag("ol", rows, class_="trades")]
+    if len(closed) > MOST_TRADES:
+        parts.insert(1, tag("p", words.say("trades.cut", shown=MOST_TRADES, trades=len(closed)), class_="note"))
+    return tag("section", parts)
+
+
+def _trade(told: Told, one: TradeRow) -> Markup:
+    """Show one trade: what, from where to where, what it brought, and both reasons."""
+    words = told.words
+    what = tag(
+        "span",
+        tag("strong", words.symbol(one.symbol)),
+        " ",
+        tag("span", words.word("side", one.side), class_=f"side {one.side}"),
+    )
+    way = words.say(
+        "trades.way",
+        entry=words.price(one.entry_price),
+        exit=words.price(one.exit_price),
+        start=words.clock(one.entry_time),
+        end=words.clock(one.exit_time),
+    )
+    multiple = f"{one.r_multiple:+.2f} R".replace("-", "−") if one.r_multiple == one.r_multiple else ""
+    brought = tag("span", words.gain(one.pnl), tag("small", multiple), class_="brought")
+    reasons = [words.say("trades.out", reason=words.word("exit_reason", one.exit_reason))]
+    if one.entry_numbers:
+        numbers = json.loads(one.entry_numbers)
+        reasons.append(
+            words.say("trades.entered", reason=why("enter", "entry_signal", numbers, words.language, words.quote))
+        )
+    costs = words.say("trades.costs", fee=words.money(one.fee), funding=words.money(one.funding, signed=True))
+    return tag(
+        "li",
+        tag("p", what, brought),
+        tag("p", way, class_="num"),
+        tag("p", " ".join(reasons)),
+        tag("p", costs, class_="soft small"),
+    )
+
+
+def positions(told: Told) -> Markup:
+    """Show what was open at the end."""
+    words, held = told.words, told.figures.positions
+    title = tag("h2", words.say("positions.title"))
+    if not held:
+        return tag("section", title, tag("p", words.say("positions.none"), class_="soft"))
+    columns = [words.say(f"positions.{name}") for name in ("symbol", "side", "size", "entry", "close", "open", "stop")]
+    return tag("section", title, table(columns, [_position(told, one) for one in held], numeric=range(2, 7), wide=True))
+
+
+def _position(told: Told, one: OpenPosition) -> list[object]:
+    """Return an open position as a row."""
+    words, size, entry = told.words, one.holding.size, one.holding.entry_price
+    side = words.word("side", "long" if size > 0 else "short")
+    gain: object = "–"
+    if one.close is not None:
+        gain = words.gain(float(size) * (one.close - float(entry)))
+    shown = format(abs(size).normalize(), "f")
+    marks = ["–" if value is None else words.price(value) for value in (one.close, one.stop)]
+    return [words.symbol(one.symbol), side, shown, words.price(entry), marks[0], gain, marks[1]]
+
+
+def untraded(told: Told) -> Markup:
+    """Count how the decisions came out: most closes lead to no trade, and here is why."""
+    words, counts = told.words, told.extract.outcomes
+    title = tag("h2", words.say("untraded.title"))
+    total = sum(one.times for one in counts)
+    if not total:
+        return tag("section", title, tag("p", words.say("untraded.none"), class_="soft"))
+    rows = []
+    for one in counts[:_MOST_REASONS]:
+        key = "refusal" if one.outcome == "refused" else "report.outcome"
+        reason = words.word(key, one.reason if one.outcome == "refused" else f"{one.outcome}_{one.reason}")
+        if one.outcome != "refused" and reason == f"{one.outcome}_{one.reason}":
+            reason = words.word("outcome", one.outcome)
+        rows.append([reason, f"{one.times:,}", words.percent(one.times / total, places=0)])
+    columns = [words.say(f"untraded.{name}") for name in ("reason", "count", "share")]
+    return tag(
+        "section",
+        title,
+        tag("p", words.say("untraded.total", count=f"{total:,}")),
+        table(columns, rows, numeric=(1, 2)),
+    )
