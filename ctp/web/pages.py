@@ -25,7 +25,7 @@ _TEMPLATES = jinja2.Environment(
 )
 _LARGE = 450_000  # bytes; the few scripts above it draw notebooks, not widgets
 DESK_MODULES = (
-    "/static/page.js",
+    *(f"/static/{name}.js" for name in ("page", "notice", "desktop")),
     *(f"/static/desk/{name}.js" for name in ("desk", "chart", "controls", "tables")),
     "/static/vendor/lightweight-charts.standalone.production.mjs",
 )

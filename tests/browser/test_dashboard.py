@@ -3,112 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
-import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import expect
 
-from ctp.config import PROJECT, Settings
+from ctp.config import Settings
 from ctp.storage.database import Database
+from tests.browser.visits import DESK_MS, IS_PAINTED, PHONE, Pages, Visit, browsed
 from tests.web.seed import PASSWORD, World, add_notice
 
 pytestmark = pytest.mark.browser
-
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
-PHONE = {"width": 390, "height": 844}
-DESK_MS = 60_000
-IS_PAINTED = "performance.getEntriesByName('ctp:painted').length > 0"
-
-
-class Pages(NamedTuple):
-    """A running site with the browser that visits it."""
-
-    browser: Browser
-    base: str
-    home: Path
-    voila: int
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     """Run one gateway and one browser for every test here."""
-    home = tmp_path_factory.mktemp("home")
-    chromium = next(path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name)))
-    environment = os.environ | {"PYTHONPATH": str(PROJECT), "CTP_HOME": str(home)}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.browser.server", str(home)], cwd=PROJECT, env=environment, stdout=subprocess.PIPE
-    )
-    try:
-        assert server.stdout is not None
-        told = json.loads(server.stdout.readline())
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-            yield Pages(browser, f"http://127.0.0.1:{told['port']}", home, told["voila"])
-            browser.close()
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-class Visit:
-    """Somebody at the browser; remembers what must not happen: errors, and requests to anywhere else."""
-
-    def __init__(self, pages: Pages, name: str, **look: Any) -> None:
-        """Open a window of one's own."""
-        self.pages, self.name = pages, name
-        self.context: BrowserContext = pages.browser.new_context(
-            viewport=look.pop("viewport", {"width": 1440, "height": 900}), **look
-        )
-        self.page: Page = self.context.new_page()
-        self.page.set_default_navigation_timeout(DESK_MS)
-        self.errors: list[str] = []
-        self.strangers: list[str] = []
-        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", self._look_at)
-
-    def _look_at(self, request: Any) -> None:
-        """Note a request that leaves our own origin."""
-        if not request.url.startswith((self.pages.base, "blob:", "data:")):
-            self.strangers.append(request.url)
-
-    def log_in(self, password: str = PASSWORD) -> Page:
-        """Log in through the form."""
-        self.page.goto(f"{self.pages.base}/")
-        self.page.fill("#name", self.name)
-        self.page.fill("#password", password)
-        self.page.click("button[type=submit]")
-        return self.page
-
-    def open_desk(self, query: str = "") -> Page:
-        """Open the trading desk and wait until it is drawn."""
-        self.page.goto(f"{self.pages.base}/dashboards/trading{query}")
-        self.page.wait_for_function(IS_PAINTED, timeout=DESK_MS)
-        return self.page
-
-    def leave(self) -> None:
-        """Close the window; nothing may have gone wrong in it."""
-        self.context.close()
-        assert self.errors == []
-        assert self.strangers == []
+    with browsed(tmp_path_factory.mktemp("home")) as running:
+        yield running
 
 
 def test_both_people_log_in_and_see_only_their_own(pages: Pages) -> None:

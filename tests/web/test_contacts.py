@@ -9,23 +9,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from ctp.accounts.users import find_user
-from ctp.config import Settings
 from ctp.notifiers.contacts import block_contact, claim_by_code
 from ctp.storage import tables
 from ctp.storage.leases import beat
 from tests.web.browserless import HTML, Person, Site
+from tests.web.seed import set_up_channels
 from tests.web.stories import tell
 
 ADDRESS = "minsu@example.com"
 ALL = ("minsu", "alice", "vera", "quinn", "otto", "root")
-
-
-def both_set_up(running: Site) -> None:
-    """Let the operator have set up e-mail and Telegram."""
-    settings: Settings = running.gateway.settings
-    email = settings.email.model_copy(update={"host": "127.0.0.1", "sender": "ctp@example.com"})
-    telegram = settings.telegram.model_copy(update={"token_file": Path("/nowhere/token")})
-    running.gateway.settings = settings.model_copy(update={"email": email, "telegram": telegram})
 
 
 def mailed_code(running: Site, name: str) -> str:
@@ -46,7 +38,7 @@ def test_an_address_is_used_once_its_code_came_back_and_no_longer_once_removed(h
     """The code is never in an answer; after the first confirmation the important kinds are on, and only for this person."""
 
     async def story(running: Site) -> None:
-        both_set_up(running)
+        set_up_channels(running.gateway)
         minsu, alice = await running.person("minsu"), await running.person("alice")
         assert (await state(minsu))["email"]["state"] == "none"
         answer = await minsu.ask("POST", "/api/v1/contacts/email", json={"address": ADDRESS})
@@ -76,7 +68,7 @@ def test_guessing_a_code_ends_after_five_attempts_that_are_counted_although_refu
     """The right code does not help any more; the words do not tell how near one was."""
 
     async def story(running: Site) -> None:
-        both_set_up(running)
+        set_up_channels(running.gateway)
         minsu = await running.person("minsu")
         await minsu.ask("POST", "/api/v1/contacts/email", json={"address": ADDRESS})
         code = mailed_code(running, "minsu")
@@ -96,7 +88,7 @@ def test_telegram_is_paired_by_a_code_that_only_its_page_was_shown(home: Path) -
     """The link leads to the bot with the code; without a known bot there is a code and no link."""
 
     async def story(running: Site) -> None:
-        both_set_up(running)
+        set_up_channels(running.gateway)
         minsu = await running.person("minsu")
         first = (await minsu.ask("POST", "/api/v1/contacts/telegram", json={})).json()
         assert first["link"] == "" and len(first["code"]) == 8
@@ -118,7 +110,7 @@ def test_a_test_message_goes_to_confirmed_addresses_only_and_not_too_often(home:
     """It waits in the outbox for this channel alone; the sixth within an hour is refused in the reader's words."""
 
     async def story(running: Site) -> None:
-        both_set_up(running)
+        set_up_channels(running.gateway)
         alice = await running.person("alice")
         assert (await alice.ask("POST", "/api/v1/contacts/email/test")).status == 409
         await alice.ask("POST", "/api/v1/contacts/email", json={"address": "alice@example.com"})
@@ -146,7 +138,7 @@ def test_a_blocked_address_says_why_and_a_channel_that_is_not_set_up_says_so(hom
         for channel in ("email", "telegram"):
             answer = await minsu.ask("POST", f"/api/v1/contacts/{channel}", json={"address": ADDRESS})
             assert answer.status == 409 and "운영자" in answer.json()["error"]
-        both_set_up(running)
+        set_up_channels(running.gateway)
         await minsu.ask("POST", "/api/v1/contacts/email", json={"address": ADDRESS})
         await minsu.ask("POST", "/api/v1/contacts/email/confirm", json={"code": mailed_code(running, "minsu")})
         with running.world.database.transaction() as connection:
@@ -161,7 +153,7 @@ def test_what_is_no_address_or_too_much_is_refused_in_words(home: Path) -> None:
     """Nothing is mailed; header injection is no address; after five mails an hour it ends."""
 
     async def story(running: Site) -> None:
-        both_set_up(running)
+        set_up_channels(running.gateway)
         minsu = await running.person("minsu")
         for wrong in ("", "minsu", "a@b c.de", "a@example.com\r\nBcc: x@example.com", "a" * 400 + "@example.com", 7, None):
             answer = await minsu.ask("POST", "/api/v1/contacts/email", json={"address": wrong})
@@ -181,7 +173,7 @@ def test_every_role_has_contacts_of_their_own_and_nobody_without_a_session(home:
     """Operators and viewers are told things too."""
 
     async def story(running: Site) -> None:
-        both_set_up(running)
+        set_up_channels(running.gateway)
         for name in ALL:
             person = await running.person(name)
             assert (await person.get("/profile/notices", headers=HTML)).status == 200

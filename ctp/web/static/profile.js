@@ -40,13 +40,21 @@ password?.addEventListener("submit", async (event) => {
   }
 });
 
+// What a person would call the browser and device behind a user agent; the rest of it says nothing to them.
+function device(agent) {
+  const browsers = [["Whale", "Whale"], ["SamsungBrowser", "Samsung Internet"], ["KAKAOTALK", "KakaoTalk"], ["Edg", "Edge"], ["OPR", "Opera"], ["Firefox", "Firefox"], ["Chrome", "Chrome"], ["Safari", "Safari"]];
+  const systems = [["Android", "Android"], ["iPhone", "iPhone"], ["iPad", "iPad"], ["Windows", "Windows"], ["Mac OS X", "Mac"], ["Linux", "Linux"]];
+  const known = (names) => names.find(([sign]) => agent.includes(sign))?.[1];
+  return [known(browsers), known(systems)].filter(Boolean).join(" · ") || agent || "–";
+}
+
 const sessions = document.querySelector("#sessions tbody");
 
 async function listSessions() {
   if (!sessions) return;
   const { sessions: rows } = await ask("GET", "/sessions");
   sessions.replaceChildren(...rows.map((row) => element("tr", {},
-    element("td", { "data-name": word("sessions.device") }, row.device || "–"),
+    element("td", { "data-name": word("sessions.device"), title: row.device || null }, device(row.device || "")),
     element("td", { "data-name": word("sessions.address"), className: "tight" }, row.address || "–"),
     element("td", { "data-name": word("sessions.seen"), className: "number" }, format.time(row.seen_at)),
     element("td", {}, row.is_this ? element("span", { className: "badge state running" }, word("sessions.this"))
