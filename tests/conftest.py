@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ctp import i18n
-from tests.databases import database, database_url, empty_url, postgres_server, sqlite_template
+from tests.databases import database, database_url, empty_url, postgres_server, postgres_url, sqlite_template
 
-__all__ = ["database", "database_url", "empty_url", "postgres_server", "sqlite_template"]
+__all__ = ["database", "database_url", "empty_url", "postgres_server", "postgres_url", "sqlite_template"]
 
 i18n.be_strict()
 

@@ -46,6 +46,12 @@ def postgres_server() -> Iterator[str]:
         yield address
 
 
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    """Return the address of a PostgreSQL database with every table and no rows."""
+    return _emptied(postgres_server.format(name="tables"))
+
+
 @pytest.fixture(params=BACKENDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the address of a database with every table and no rows."""

@@ -241,7 +241,7 @@ orders = sa.Table(
     sa.Column("symbol", sa.String(48), nullable=False),
     sa.Column("purpose", sa.String(16), nullable=False),  # entry, exit, stop, take, emergency
     sa.Column("side", sa.String(4), nullable=False),  # buy, sell
-    sa.Column("type", sa.String(16), nullable=False),  # market, stop_market, take_profit_market
+    sa.Column("type", sa.String(24), nullable=False),  # market, stop_market, take_profit_market
     sa.Column("size", Exact, nullable=False),
     sa.Column("trigger_price", Exact),
     sa.Column("reduce_only", sa.Boolean, nullable=False),

@@ -20,7 +20,7 @@ from ctp.storage.database import Database
 from ctp.trading.bot import Bot
 from ctp.trading.leadership import Leadership
 from ctp.trading.writer import Writer
-from tests.trading.rig import FakeVault
+from tests.trading.rig import FakeVault, database_of
 
 
 class Killer:
@@ -46,7 +46,7 @@ async def work(order: dict[str, object]) -> None:
         trading=TradingSettings(command_poll_s=0.05, recv_window_ms=300, reconcile_every_s=1.0),
         paper=PaperSettings(port=int(str(order["port"])), ca_file=Path(str(order["ca_file"]))),
     )
-    database = Database(f"sqlite:///{folder / 'ctp.db'}")
+    database = Database(database_of(folder))
     clock = SystemClock()
     writer = Writer(database)
     leadership = Leadership(writer, clock)

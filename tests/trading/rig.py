@@ -63,6 +63,12 @@ def walk(seed: int, candles: int, price: float, *, tick: float, volatility: floa
     }
 
 
+def database_of(folder: Path) -> str:
+    """Return the address of a rig's database: an SQLite file of its folder, unless the folder names another."""
+    named = folder / "database.txt"
+    return named.read_text() if named.is_file() else f"sqlite:///{folder / 'ctp.db'}"
+
+
 class FakeVault:
     """Hands out keys without encryption."""
 
@@ -264,7 +270,7 @@ async def trading_rig(
         SimulatorSettings(folder=folder / "exchange", feed=feed, history=history, enforce_limits=False, **settings)
     )
     await exchange.start()
-    database = Database(f"sqlite:///{folder / 'ctp.db'}")
+    database = Database(database_of(folder))
     database.migrate()
     rig = Rig(folder, exchange, database, timeframe)
     try:

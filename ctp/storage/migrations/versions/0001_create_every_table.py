@@ -257,7 +257,7 @@ def upgrade() -> None:
         sa.Column("symbol", sa.String(length=48), nullable=False),
         sa.Column("purpose", sa.String(length=16), nullable=False),
         sa.Column("side", sa.String(length=4), nullable=False),
-        sa.Column("type", sa.String(length=16), nullable=False),
+        sa.Column("type", sa.String(length=24), nullable=False),
         sa.Column("size", sa.String(length=64), nullable=False),
         sa.Column("trigger_price", sa.String(length=64), nullable=True),
         sa.Column("reduce_only", sa.Boolean(), nullable=False),
