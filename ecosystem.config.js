@@ -1,5 +1,5 @@
-// The three services under PM2. PM2 starts Python itself, without a shell between them, so that a signal reaches the
-// service and a killed service is seen at once.
+// The three services under PM2, and JupyterLab with CTP_LAB=1. PM2 starts Python itself, without a shell between them, so
+// that a signal reaches the service and a killed service is seen at once.
 const path = require("path");
 
 const home = process.env.CTP_HOME || path.join(__dirname, "var");
@@ -27,6 +27,7 @@ const service = (name, memory) => ({
   filter_env: [""],
   autorestart: true,
   exp_backoff_restart_delay: 200, // 0.2 s after the first crash, 15 s at most, back to 0.2 s after half a minute
+  treekill: false, // the service alone is asked to stop; it ends its children in order, and they die with it if it cannot
   stop_exit_codes: [78], // wrong configuration: a person must act, restarting cannot help
   kill_timeout: 20000, // the bot finishes sending and recording before it goes
   max_memory_restart: memory,
@@ -35,6 +36,8 @@ const service = (name, memory) => ({
   merge_logs: true,
 });
 
+const services = [service("bot", "800M"), service("backup", "800M"), service("web", "1200M")];
+
 module.exports = {
-  apps: [service("bot", "800M"), service("backup", "500M"), service("web", "1200M")],
+  apps: process.env.CTP_LAB === "1" ? [...services, service("lab", "3G")] : services,
 };

@@ -251,6 +251,12 @@ class BackupSettings(_Section):
         return self
 
 
+class LabSettings(_Section):
+    """JupyterLab beside the services, on this machine alone."""
+
+    port: Port = 8888
+
+
 class Settings(_Section):
     """Everything an operator may set, frozen."""
 
@@ -268,6 +274,7 @@ class Settings(_Section):
     scheduler: SchedulerSettings = SchedulerSettings()
     heartbeat: HeartbeatSettings = HeartbeatSettings()
     backup: BackupSettings = BackupSettings()
+    lab: LabSettings = LabSettings()
 
     def folder(self, name: str) -> Path:
         """Return `home/name`, made on demand for its owner alone."""

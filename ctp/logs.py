@@ -81,6 +81,27 @@ def _without_secrets(key: object, value: Any) -> Any:
     return value
 
 
+def bound_file(file: Path, most_bytes: int) -> bool:
+    """Cut a file that another process appends to when it has grown too large; its newest quarter is kept as `<file>.1`.
+
+    Whoever has it open goes on writing. Returns whether it was cut.
+    """
+    try:
+        with file.open("r+b") as grown:
+            size = grown.seek(0, os.SEEK_END)
+            if size <= most_bytes:
+                return False
+            grown.seek(size - most_bytes // 4)
+            newest = grown.read(most_bytes // 4)
+            grown.truncate(0)
+    except FileNotFoundError:
+        return False
+    kept = file.with_name(f"{file.name}.1")
+    kept.touch(mode=0o600)
+    kept.write_bytes(newest)
+    return True
+
+
 class LogChoices(Protocol):
     """What an operator may choose about logs; `ctp.config` has the values."""
 

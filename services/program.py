@@ -3,6 +3,7 @@
 Invariants:
 1. A wrong configuration ends with exit code 78, which PM2 does not restart; any other failure with 1, which it does.
 2. A program never outlives the process that started it.
+3. What PM2 writes down of its output stays small, however often it crashes.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import Any
 from ctp.config import Settings, load_settings
 from ctp.errors import ConfigError, CtpError
 from ctp.lifetime import end_with_parent, until_stopped
-from ctp.logs import logger, start_logging
+from ctp.logs import bound_file, logger, start_logging
 
 EXIT_CONFIGURATION = 78  # EX_CONFIG of <sysexits.h>; named in ecosystem.config.js
+MOST_OUTPUT_BYTES = 5_000_000  # of a file that PM2 writes
 
 
 def run_program(name: str, serve: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
@@ -40,6 +42,8 @@ def run_program(name: str, serve: Callable[[Settings], Coroutine[Any, Any, None]
             file_bytes=logs.file_bytes,
             files_kept=logs.files_kept,
         )
+        for kind in ("out", "error"):
+            bound_file(settings.log_folder / f"{name}.{kind}.log", MOST_OUTPUT_BYTES)
         log.info("service_started", pid=os.getpid())
         asyncio.run(until_stopped(serve(settings)))
         log.info("service_stopped")

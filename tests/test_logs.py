@@ -116,3 +116,19 @@ def test_the_file_is_private_and_rotates_by_size(tmp_path: Path) -> None:
     assert [file.name for file in files] == ["bot.jsonl", "bot.jsonl.1", "bot.jsonl.2"]
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     assert json.loads(files[0].read_text().splitlines()[-1])["number"] == 299
+
+
+def test_a_file_that_grew_is_cut_while_its_writer_goes_on(tmp_path: Path) -> None:
+    """The newest quarter is kept beside it, for its owner alone."""
+    file = tmp_path / "bot.error.log"
+    assert not logs.bound_file(file, 1000)
+    with file.open("ab", buffering=0) as writer:
+        writer.write(b"old\n" * 100)
+        assert not logs.bound_file(file, 1000)
+        writer.write(b"new\n" * 200)
+        assert logs.bound_file(file, 1000)
+        writer.write(b"after\n")
+    assert file.read_bytes() == b"after\n"
+    kept = tmp_path / "bot.error.log.1"
+    assert kept.read_bytes() == (b"new\n" * 200)[-250:]
+    assert kept.stat().st_mode & 0o777 == 0o600

@@ -1,123 +1,99 @@
-"""The three services under the real PM2: what is killed comes back, what is stopped is gone, no secret is written down."""
+"""The services under the real PM2: what is killed comes back, what is stopped is gone, no secret is written down."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
-import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 import pytest
 
-from tests.journeys.processes import eventually, free_port, processes_of
+from tests.journeys.pm2_control import ROOT, SERVICES, Pm2, is_bound, own_pm2
+from tests.journeys.processes import eventually, processes_of
 
-ROOT = Path(__file__).resolve().parents[2]
-SERVICES = ("bot", "backup", "web")
 CANARY = "canary-7f3a9c"
 
-pytestmark = [pytest.mark.pm2, pytest.mark.timeout(240)]
-
-
-class Pm2(NamedTuple):
-    """A PM2 of its own, its services and their home."""
-
-    home: Path
-    port: int
-    environment: dict[str, str]
-
-    def __call__(self, *arguments: str) -> str:
-        """Run a PM2 command and return what it prints."""
-        command = ["node", str(ROOT / "node_modules/pm2/bin/pm2"), *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=60)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def services(self) -> dict[str, dict[str, Any]]:
-        """Return what PM2 knows about each service, by its short name."""
-        listed = self("jlist", "--silent")
-        rows = json.loads(listed[listed.index("[") :])
-        return {row["name"].removeprefix("crypto-trader-"): row for row in rows}
-
-    def heartbeats(self) -> dict[str, int]:
-        """Return the time of each process's last sign of life."""
-        with sqlite3.connect(self.home / "ctp.db", timeout=10) as database:
-            return dict(database.execute("SELECT process, at FROM heartbeats").fetchall())
+pytestmark = [pytest.mark.pm2, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
 def pm2(tmp_path: Path) -> Iterator[Pm2]:
-    """Start the three services under a PM2 of their own; whatever happens, end them all."""
-    home = tmp_path / "home"
-    (home / "logs").mkdir(parents=True)
-    port, voila_port = free_port(), free_port()
-    (home / "ctp.toml").write_text(f"[web]\nport = {port}\nvoila_port = {voila_port}\n")
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "PM2_HOME": str(tmp_path / "pm2"),
-        "CTP_HOME": str(home),
-        "SOME_PASSWORD": CANARY,
-    }
-    upgrade = [str(ROOT / ".venv/bin/python"), "-m", "ctp", "db", "upgrade"]
-    subprocess.run(upgrade, env=environment, cwd=ROOT, check=True, capture_output=True)
-    control = Pm2(home, port, environment)
-    try:
+    """Start the three services under a PM2 of their own."""
+    with own_pm2(tmp_path, SOME_PASSWORD=CANARY) as control:
         control("start", str(ROOT / "ecosystem.config.js"))
         yield control
-    finally:
-        subprocess.run(
-            ["node", str(ROOT / "node_modules/pm2/bin/pm2"), "kill"], env=environment, check=False, capture_output=True
-        )
-        for process in processes_of(home):
-            process.kill()
 
 
-def all_alive(pm2: Pm2, after: int = 0) -> dict[str, int] | None:
-    """Return the heartbeats when every service has one later than `after`, and the gateway answers."""
-    try:
-        beats = pm2.heartbeats()
-    except sqlite3.Error:
-        return None
-    if any(beats.get(name, 0) <= after for name in SERVICES):
-        return None
-    with socket.socket() as probe:
-        return beats if probe.connect_ex(("127.0.0.1", pm2.port)) == 0 else None
+def restarted(pm2: Pm2, name: str, old_pid: int) -> dict[str, Any] | None:
+    """Return a service once it runs in another process."""
+    now = pm2.services()[name]
+    return now if now["pid"] not in (0, old_pid) and now["pm2_env"]["status"] == "online" else None
+
+
+def nothing_is_left(pm2: Pm2) -> None:
+    """Fail when a process of the home or a port of it is left."""
+    _, left = psutil.wait_procs(processes_of(pm2.home), timeout=30)
+    assert not left
+    assert not is_bound(pm2.port)
+    assert not is_bound(pm2.voila_port)
 
 
 def test_killed_services_come_back_and_stopped_services_leave_nothing(pm2: Pm2) -> None:
-    """SIGKILL each service; PM2 restarts it and it beats again. Then stop: no process, no port, no secret in the dump."""
-    eventually(lambda: all_alive(pm2), "the first heartbeat of every service")
+    """SIGKILL each service; PM2 restarts it and it beats again. Then stop: no process, no port, no secret anywhere."""
+    eventually(pm2.all_alive, "the first heartbeat of every service")
     for name in SERVICES:
         before = pm2.services()[name]
         children = psutil.Process(before["pid"]).children(recursive=True)
         killed_at = int(time.time() * 1000)
         os.kill(before["pid"], signal.SIGKILL)
-
-        def came_back(name: str = name, before: dict[str, Any] = before) -> int | None:
-            now = pm2.services()[name]
-            alive = now["pid"] not in (0, before["pid"]) and now["pm2_env"]["status"] == "online"
-            return now["pid"] if alive else None
-
-        eventually(came_back, f"the restart of {name}")
-        eventually(lambda at=killed_at: all_alive(pm2, after=at), f"a heartbeat after {name} was killed")  # type: ignore[misc]
+        eventually(lambda name=name, old=before["pid"]: restarted(pm2, name, old), f"the restart of {name}")  # type: ignore[misc]
+        eventually(lambda at=killed_at: pm2.all_alive(after=at), f"a heartbeat after {name} was killed")  # type: ignore[misc]
         _, orphans = psutil.wait_procs(children, timeout=5)
         assert not orphans, f"killing {name} left {orphans}"
+    pm2("stop", str(ROOT / "ecosystem.config.js"))
+    for row in pm2.services().values():
+        assert row["pm2_env"]["exit_code"] == 0, row["name"]  # it ended by itself, before PM2 lost patience
+    pm2("kill")
+    nothing_is_left(pm2)
+    everything = [*(pm2.home / "logs").iterdir(), *pm2.folder.rglob("*")]
+    assert not [file for file in everything if file.is_file() and CANARY.encode() in file.read_bytes()]
 
+
+def test_after_a_power_cut_everything_is_there_again(pm2: Pm2) -> None:
+    """What `pm2 startup` does at boot is `pm2 resurrect`: rehearsed with a PM2 that is killed together with all it runs."""
+    eventually(pm2.all_alive, "the first heartbeat of every service")
     pm2("save")
-    dump = (Path(pm2.environment["PM2_HOME"]) / "dump.pm2").read_text()
+    dump = (pm2.folder / "dump.pm2").read_text()
     assert "crypto-trader-bot" in dump
     assert CANARY not in dump
+    os.kill(int((pm2.folder / "pm2.pid").read_text()), signal.SIGKILL)
+    nothing_is_left(pm2)
+    cut_at = int(time.time() * 1000)
+    pm2("resurrect")
+    eventually(lambda: pm2.all_alive(after=cut_at), "everything after the reboot", 120)
+    again = pm2.services()
+    assert {row["pm2_env"]["CTP_HOME"] for row in again.values()} == {str(pm2.home)}
 
-    pm2("delete", str(ROOT / "ecosystem.config.js"))
-    pm2("kill")
-    _, left = psutil.wait_procs(processes_of(pm2.home), timeout=20)
-    assert not left
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", pm2.port)) != 0
+
+def test_wrong_configuration_is_not_restarted_and_the_others_go_on(pm2: Pm2) -> None:
+    """Exit code 78 stops the restarts; the reason stands in the log that PM2 keeps."""
+    eventually(pm2.all_alive, "the first heartbeat of every service")
+    settings = pm2.home / "ctp.toml"
+    good = settings.read_text()
+    settings.write_text(good + "\n[notices]\nno_such_setting = 1\n")
+    pm2("restart", "crypto-trader-backup")
+    eventually(lambda: pm2.services()["backup"]["pm2_env"].get("exit_code") == 78, "the refusal")
+    tried = pm2.services()["backup"]["pm2_env"]["restart_time"]
+    bot = pm2.services()["bot"]
+    assert bot["pm2_env"]["status"] == "online"
+    assert "no_such_setting" in (pm2.home / "logs/backup.error.log").read_text()
+    settings.write_text(good)
+    mended_at = int(time.time() * 1000)
+    pm2("restart", "crypto-trader-backup")
+    eventually(lambda: pm2.heartbeats().get("backup", 0) > mended_at, "the scheduler after it was mended")
+    assert pm2.services()["backup"]["pm2_env"]["restart_time"] <= tried + 1
+    assert pm2.services()["bot"]["pid"] == bot["pid"]
