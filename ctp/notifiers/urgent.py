@@ -14,9 +14,11 @@ import signal
 from ctp.clock import SystemClock
 from ctp.config import Settings, load_settings
 from ctp.lifetime import end_with_parent, this_process, until_stopped
-from ctp.logs import configure_logging
+from ctp.logs import configure_logging, logger
 from ctp.notifiers.channels import build_worker
 from ctp.storage.database import Database
+
+log = logger(__name__)
 
 
 async def deliver_urgent(settings: Settings) -> None:
@@ -34,7 +36,11 @@ def main() -> None:
     end_with_parent(os.getppid(), signal.SIGKILL)
     settings = load_settings()
     configure_logging("urgent", settings)
-    asyncio.run(until_stopped(deliver_urgent(settings)))
+    try:
+        asyncio.run(until_stopped(deliver_urgent(settings)))
+    except Exception:  # outermost loop of the process: the bot starts another one
+        log.exception("urgent_crashed")
+        raise
 
 
 if __name__ == "__main__":
