@@ -4,7 +4,7 @@
 
 A simulated exchange moves an hour of market every second; two people trade four accounts. First healthy kills: in each
 round each service dies once by SIGKILL, at a random moment after more than a minute of life, when PM2 has forgotten
-earlier crashes. Then a crash loop: services die again as soon as they are back. "Back" means that it does its work: the
+earlier crashes. Then a crash loop: the bot dies again as soon as it is back. "Back" means that it does its work: the
 bot leads and beats, the scheduler leads and beats, the gateway answers. In the end everything is stopped gracefully.
 """
 
@@ -128,7 +128,7 @@ def kill_and_stop(pm2: Pm2, rounds: int, loop: int, chance: random.Random) -> di
     looping = []
     for _ in range(loop):
         time.sleep(chance.uniform(0, 0.5))
-        looping.append(stage.kill(chance.choice(SERVICES)))
+        looping.append(stage.kill("bot"))
     zombies = [one.pid for one in psutil.process_iter() if _is_zombie_of(one, pm2)]
     started = time.monotonic()
     pm2("stop", str(ROOT / "ecosystem.config.js"))

@@ -48,7 +48,7 @@ async def _journey(home: Path) -> None:
             for who in (scene.minsu, scene.olaf):
                 reach(connection, who, "email")
                 set_choice(connection, who.user_id, "system_error", "email", True)
-            row = {"account_id": scene.minsus, "status": "running", "core_state": "{}", "updated_at": 0}
+            row = {"account_id": scene.minsus, "status": "running", "core_state": "[]", "updated_at": 0}
             connection.execute(sa.insert(account_states).values(**row))
         stage = _Stage(home, server)
         try:
