@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import re
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -92,19 +93,30 @@ async def report_file(request: web.Request) -> web.StreamResponse:
 def _view(report: ReportView, account: AccountView, visitor: Visitor, gateway: Gateway) -> dict[str, Any]:
     """Return a line of the list."""
     language, told = visitor.language, report.summary
+    findings = told.get("findings") or ()
     pnl, month = _known(told.get("pnl")), _known(told.get("month_return"))
     return {
         "id": report.id,
         "account": _named(account, visitor),
         "kind_word": text(f"web.reports.{report.kind}", language),
-        "period": report.period,
+        "period": _period(report),
         "pnl": "–" if pnl is None else i18n.money(pnl, account.quote, language, signed=True),
         "direction": "" if not pnl else "rise" if pnl > 0 else "fall",
         "month": "–" if month is None else i18n.percent(month, signed=True),
         "trades": told.get("trades", "–"),
+        "attention": text("web.reports.attention", language, count=len(findings)) if findings else "",
         "is_there": report.status == "done" and _file(gateway, report) is not None,
         "problem": text(f"web.reports.{'failed' if report.status != 'done' else 'gone'}", language),
     }
+
+
+def _period(report: ReportView) -> str:
+    """Return what a report is about: its day, its week's first and last day, or its month."""
+    if report.kind == "monthly":
+        return report.period[:7]
+    if report.kind == "weekly":
+        return f"{report.period} – {date.fromisoformat(report.period) + timedelta(days=6):%m-%d}"
+    return report.period
 
 
 def _named(account: AccountView, visitor: Visitor) -> dict[str, Any]:

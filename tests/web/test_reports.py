@@ -35,7 +35,7 @@ def add_report(
             "language": "ko",
             "status": status,
             "file": name,
-            "summary": json.dumps({"pnl": "-12.34", "trades": 3, "month_return": 0.0123}),
+            "summary": json.dumps({"pnl": "-12.34", "trades": 3, "month_return": 0.0123, "findings": ["a", "b"]}),
             "created_at": running.world.now_ms,
         }
         return int(connection.execute(sa.insert(tables.reports).values(**row).returning(tables.reports.c.id)).scalar_one())
@@ -132,7 +132,8 @@ def test_the_list_is_filtered_and_goes_on_page_by_page(home: Path) -> None:
         assert [report for report in (*ids, weekly) if f'href="/reports/{report}"' in second] == [*ids[:5], weekly]
         one = (await alice.get(f"/reports?account={running.world.accounts['Real money']}&kind=", headers=HTML)).text
         assert one.count('target="_blank"') == 1 and f'href="/reports/{weekly}"' in one
-        assert "+1.23%" in one and "-12.34" in one
+        assert "+1.23%" in one and "-12.34" in one and "2 to look at" in one
+        assert "2025-12-29 – 01-04" in one, "a week is told by its first and last day"
         kinds = (await alice.get("/reports?account=&kind=weekly", headers=HTML)).text
         assert kinds.count('target="_blank"') == 1
         for query, status in (
