@@ -205,6 +205,8 @@ def test_a_report_is_seen_by_its_reader_while_they_see_the_account(database: Dat
         ).scalar_one()
         assert [one.id for one in Visible(connection, scene.vera).reports()] == [veras]
         assert Visible(connection, scene.vera).report(veras).period == "2026-01-01"
+        for place, found in ((("2026-01-02", 0), [veras]), (("2026-01-01", veras), [])):
+            assert [one.id for one in Visible(connection, scene.vera).reports(before=place)] == found
         for who in (scene.minsu, scene.alice, scene.ada, scene.olaf):
             assert Visible(connection, who).reports() == []
             with pytest.raises(NotFound):

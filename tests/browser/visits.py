@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from ctp.config import PROJECT
 from tests.web.seed import PASSWORD
@@ -27,6 +27,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
 ]
+expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
 PHONE = {"width": 390, "height": 844}
 DESK_MS = 60_000
 IS_PAINTED = "performance.getEntriesByName('ctp:painted').length > 0"

@@ -17,7 +17,8 @@ from tests.web.browserless import HTML, Site
 from tests.web.stories import tell
 
 OTHERS = ("minsu", "alice", "vera", "quinn")
-MONEY = ("equity", "balance", "pnl", "capital", "USDT", "BTC", "60000", "10000")
+MONEY = ("equity", "balance", "pnl", "capital", "price", "size", "USDT", "BTC")
+SHOWN = {"id", "owner", "name", "exchange_name", "mode", "mode_word", "status", "status_word", "is_flat", "command"}
 
 
 def add_dead_letter(running: Site, person: str, key: str) -> int:
@@ -80,6 +81,7 @@ def test_an_operator_sees_health_and_no_account_an_administrator_sees_accounts_a
         found = {(one["owner"], one["name"]): one for one in all_seen.json()["accounts"]}
         assert set(found) == {("minsu", "선물 주력"), ("minsu", "현물 실험"), ("alice", "Perpetuals"), ("alice", "Real money")}
         assert next(iter(found.values()))["mode"] == "live", "real money comes first"
+        assert all(set(one) == SHOWN for one in found.values())
         for answer in (seen, all_seen):
             for word in MONEY:
                 assert word not in answer.text, word
