@@ -60,12 +60,19 @@ async def run(settings: Settings) -> None:
         from ctp.scheduler.heartbeat import keep_calling, read_address
 
         address = read_address(settings.heartbeat)
+    listener = None
+    if settings.telegram.token_file is not None:
+        from ctp.telegram.listener import build_listener  # loaded only where somebody has set it up
+
+        listener = build_listener(settings, database, clock)
     scheduler = Scheduler(database, jobs(settings, database), clock)
     try:
         await scheduler.lead()  # a second one waits here
         async with asyncio.TaskGroup() as group:
             group.create_task(scheduler.work())
             group.create_task(worker.run())
+            if listener is not None:
+                group.create_task(listener.run())
             group.create_task(keep_watch(database, clock, ("bot", "web")))
             if settings.heartbeat.url_file is not None:
                 group.create_task(keep_calling(database, clock, settings.heartbeat, address))

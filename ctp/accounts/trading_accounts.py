@@ -41,6 +41,7 @@ EXCHANGES: dict[str, frozenset[bool]] = {
     "upbit": frozenset({_SPOT}),
     "bithumb": frozenset({_SPOT}),
 }
+CommandRight = Literal["command", "close_all"]
 MODES = ("paper", "live")
 
 
@@ -240,7 +241,7 @@ def ask_command(
         raise InputError("command", kind, "must be one of " + ", ".join(COMMAND_KINDS))
     if request_key is not None and not 1 <= len(request_key) <= 64:
         raise InputError("request_key", request_key[:80], "must have 1 to 64 characters")
-    account = _account_to_command(connection, actor, account_id, kind)
+    account = account_to_command(connection, actor, account_id, "close_all" if kind == "close_all" else "command")
     if account.closed_at is not None and kind == "start":
         raise NotAllowed(f"account {account.name} is closed")
     _check_arguments(account, kind, dict(arguments or {}))
@@ -279,9 +280,21 @@ def _check_arguments(account: AccountView, kind: str, arguments: dict[str, Any])
         raise InputError("arguments", sorted(arguments), f"{kind} does not take them")
 
 
-def _account_to_command(connection: sa.Connection, actor: Actor, account_id: int, kind: str) -> AccountView:
-    """Return the account a command is for. An administrator may close what they cannot see."""
-    action: Literal["close_all", "command"] = "close_all" if kind == "close_all" else "command"
+def accounts_to_command(connection: sa.Connection, actor: Actor, action: CommandRight) -> list[AccountView]:
+    """Return the open accounts an actor may command. An administrator may close what they cannot see."""
+    if allowed(actor, action, "none"):
+        return _unseen(connection, actor).accounts()
+    visible = Visible(connection, actor)
+    return [account for account in visible.accounts() if visible.may(action, account)]
+
+
+def account_to_command(
+    connection: sa.Connection, actor: Actor, account_id: int, action: CommandRight
+) -> AccountView:
+    """Return the account a command is for. An administrator may close what they cannot see.
+
+    Raises NotFound, NotAllowed.
+    """
     try:
         return Visible(connection, actor).for_action(action, account_id)
     except NotFound:
@@ -290,7 +303,12 @@ def _account_to_command(connection: sa.Connection, actor: Actor, account_id: int
     owner_id = connection.execute(sa.select(accounts.c.user_id).where(accounts.c.id == account_id)).scalar()
     if owner_id is None:
         raise NotFound(f"no account {account_id}")
-    return Visible(connection, Actor(None, actor.name, actor.role, None, actor.door)).account(account_id)
+    return _unseen(connection, actor).account(account_id)
+
+
+def _unseen(connection: sa.Connection, actor: Actor) -> Visible:
+    """Look at every account's name, for somebody whose right does not depend on seeing it."""
+    return Visible(connection, Actor(None, actor.name, actor.role, None, actor.door))
 
 
 def _check_account(wanted: NewAccount, listed: Collection[str] | None) -> str:

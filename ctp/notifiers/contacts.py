@@ -196,6 +196,12 @@ def block_contact(connection: sa.Connection, user_id: int, channel: str, reason:
     return True
 
 
+def move_address(connection: sa.Connection, channel: str, old: str, new: str, now_ms: int) -> int:
+    """Follow a chat that has become another one, for everybody who is reached there; returns how many."""
+    here = (contacts.c.channel == channel, contacts.c.address == old)
+    return connection.execute(sa.update(contacts).where(*here).values(address=new, updated_at=now_ms)).rowcount
+
+
 def unblock_contact(connection: sa.Connection, user_id: int, channel: str, now_ms: int) -> bool:
     """Send to an address again, because the person was heard from there; False when it was not blocked."""
     unblocked = connection.execute(

@@ -437,6 +437,18 @@ confirmations = sa.Table(
     sa.Column("used_at", Time),
 )
 
+# Where people are told how far a command of theirs has come; the row goes when they have been told the end.
+telegram_answers = sa.Table(
+    "telegram_answers",
+    metadata,
+    sa.Column("command_id", Id, sa.ForeignKey("commands.id"), primary_key=True),
+    sa.Column("user_id", Id, sa.ForeignKey("users.id"), nullable=False),
+    sa.Column("chat", sa.String(32), nullable=False),
+    sa.Column("message_id", sa.BigInteger),  # empty: not sent yet
+    sa.Column("shown", sa.String(16), nullable=False, default=""),  # what it says: asked, silent, acknowledged
+    sa.Column("created_at", Time, nullable=False),
+)
+
 notice_settings = sa.Table(
     "notice_settings",
     metadata,

@@ -84,6 +84,10 @@ class BotApiServer:
         """Let the next calls of a method fail."""
         self._faults[method].extend([fault] * times)
 
+    def stop_failing(self) -> None:
+        """Forget every failure that was to come."""
+        self._faults.clear()
+
     def texts(self, chat: str = "") -> list[str]:
         """Return what was sent, in order, to one chat or to all."""
         return [one.text for one in self.messages.values() if chat in ("", one.chat)]

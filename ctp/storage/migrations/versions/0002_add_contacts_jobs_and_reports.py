@@ -70,6 +70,18 @@ def upgrade() -> None:
         batch_op.create_index("ix_contacts_channel_address", ["channel", "address"], unique=False)
 
     op.create_table(
+        "telegram_answers",
+        sa.Column("command_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("chat", sa.String(length=32), nullable=False),
+        sa.Column("message_id", sa.BigInteger(), nullable=True),
+        sa.Column("shown", sa.String(length=16), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["command_id"], ["commands.id"], name=op.f("fk_telegram_answers_command_id_commands")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_telegram_answers_user_id_users")),
+        sa.PrimaryKeyConstraint("command_id", name=op.f("pk_telegram_answers")),
+    )
+    op.create_table(
         "reports",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
