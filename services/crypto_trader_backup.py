@@ -3,51 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from pathlib import Path
 
 from ctp.clock import SystemClock
 from ctp.config import Settings
 from ctp.lifetime import this_process
-from ctp.logs import bound_file
 from ctp.notifiers.channels import build_worker
 from ctp.notifiers.watchdog import keep_watch
-from ctp.scheduler.history import prune_runs
-from ctp.scheduler.schedule import daily, every
-from ctp.scheduler.scheduler import Job, Scheduler
+from ctp.scheduler.scheduler import Scheduler
 from ctp.storage.database import Database
-from services.program import MOST_OUTPUT_BYTES, run_program
-
-
-def jobs(settings: Settings, database: Database) -> list[Job]:
-    """Return everything that is done by the clock. What only a job needs is loaded by it: a killed scheduler is back sooner."""
-    zone, kept = settings.scheduler.zone, settings.retention
-
-    def archive(now_ms: int) -> None:
-        from ctp.storage.retention import archive_decisions, thin_equity
-
-        archive_decisions(database, settings.archive, now_ms, kept.decision_days)
-        thin_equity(database, now_ms, every_sample_days=kept.equity_minute_days, hourly_days=kept.equity_hour_days)
-
-    def tidy(now_ms: int) -> None:
-        from ctp.storage.retention import prune_notices, prune_sessions
-
-        prune_notices(database, now_ms, kept.notice_days)
-        prune_sessions(database, now_ms)
-        with database.transaction() as connection:
-            prune_runs(connection, now_ms, keep_days=kept.job_days)
-
-    def bound_logs(_now_ms: int) -> None:
-        """The services' own logs are rotated as they are written; these are PM2's."""
-        pm2 = [Path(os.environ["PM2_HOME"], "pm2.log")] if "PM2_HOME" in os.environ else []
-        for file in [*settings.log_folder.glob("*.log"), *pm2]:
-            bound_file(file, MOST_OUTPUT_BYTES)
-
-    return [
-        Job("archive", daily(3, 30, zone), archive),
-        Job("logs", every(3600), bound_logs),
-        Job("tidy", daily(3, 45, zone), tidy),
-    ]
+from services.jobs import all_jobs
+from services.program import run_program
 
 
 async def run(settings: Settings) -> None:
@@ -65,7 +30,7 @@ async def run(settings: Settings) -> None:
         from ctp.telegram.listener import build_listener  # loaded only where somebody has set it up
 
         listener = build_listener(settings, database, clock)
-    scheduler = Scheduler(database, jobs(settings, database), clock)
+    scheduler = Scheduler(database, all_jobs(settings, database, clock), clock)
     try:
         await scheduler.lead()  # a second one waits here
         async with asyncio.TaskGroup() as group:
