@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -20,7 +21,7 @@ from ctp.errors import AddressRefused, ChannelRefused, DeliveryError, StateConfl
 from ctp.logs import logger, redact
 from ctp.notifiers.digest import Queue, fold_storm
 from ctp.notifiers.journal import SentJournal
-from ctp.notifiers.leasing import Head, Leased, change, due_heads, give_back, take
+from ctp.notifiers.leasing import Head, Leased, change, due_heads, end_leases_of_the_dead, give_back, take
 from ctp.notifiers.messages import compose
 from ctp.notifiers.notifier import Notifier
 from ctp.notifiers.pacing import Pacer
@@ -29,7 +30,8 @@ from ctp.notifiers.trouble import tell_channel_down, tell_channel_up
 from ctp.notifiers.undeliverable import after_death
 from ctp.storage.database import Database
 
-AT_ONCE = 64  # attempts under way; what hangs is given up after half a lease
+# Attempts under way on a channel. Few: a worker that is killed repeats at most what its channels were just answering.
+AT_ONCE = 4
 GRACE_S = 8.0  # what is being sent when the worker is stopped may end for so long
 STORAGE_PAUSE_S = 0.5
 
@@ -99,10 +101,14 @@ class DeliveryWorker:
 
     async def run(self) -> None:
         """Deliver for ever; ends by cancellation, after what is being sent was sent."""
+        followed = False
         try:
             while True:
                 self._wake.clear()
                 try:
+                    if not followed:
+                        await asyncio.to_thread(self._follow)
+                        followed = True
                     await self._begin_due()
                 except (StorageUnavailable, StateConflict) as error:
                     log.warning("outbox_unreadable", reason=str(error))
@@ -122,7 +128,8 @@ class DeliveryWorker:
 
     async def _begin_due(self) -> list[asyncio.Task[None]]:
         """Begin an attempt at everything that is due and that the pace allows."""
-        leased = await asyncio.to_thread(self._lease, AT_ONCE - len(self._running))
+        busy = Counter(self._running.values())
+        leased = await asyncio.to_thread(self._lease, {channel: AT_ONCE - busy[channel] for channel in self._notifiers})
         begun = []
         for one in leased:
             task = asyncio.create_task(self._attempt(one))
@@ -138,6 +145,11 @@ class DeliveryWorker:
             self._journal.tidy()
         self._wake.set()
 
+    def _follow(self) -> None:
+        """Take over at once from workers that were killed here."""
+        with self._database.transaction() as connection:
+            end_leases_of_the_dead(connection, self._clock.now_ms())
+
     async def _pause(self, seconds: float) -> None:
         """Wait, or until an attempt has ended."""
         sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
@@ -150,21 +162,24 @@ class DeliveryWorker:
 
     # --- lease --------------------------------------------------------------------------------------------------------
 
-    def _lease(self, room: int) -> list[Leased]:
-        """Take what is due: the first of each person and channel that neither quiet hours nor pace hold back."""
+    def _lease(self, room: dict[str, int]) -> list[Leased]:
+        """Take what is due: the first of each person and channel that neither quiet hours nor pace hold back.
+
+        room: how many attempts more may begin on each channel.
+        """
         now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
         waits = {channel: self._pacer.wait_s(channel, "", now_s) for channel in self._notifiers}
         self._next_look_s = min([self._rules.poll_s, *(max(wait, 0.001) for wait in waits.values() if wait > 0)])
-        open_channels = [channel for channel, wait in waits.items() if wait == 0]
-        if not open_channels or room <= 0:
+        open_channels = [channel for channel, wait in waits.items() if wait == 0 and room[channel] > 0]
+        if not open_channels:
             return []
         with self._database.reading() as connection:
             heads = due_heads(connection, open_channels, now_ms, urgent_only=self._urgent_only)
         probed = {channel for channel in self._running.values() if channel in self._troubled}
         chosen: list[tuple[Head, str, str]] = []
         for head in heads:
-            if len(chosen) >= room:
-                break
+            if room[head.channel] <= 0:
+                continue
             address, why_not = head.target(now_ms)
             if why_not:
                 chosen.append((head, "", why_not))
@@ -178,6 +193,7 @@ class DeliveryWorker:
                 self._next_look_s = min(self._next_look_s, max(wait_s, 0.001))
                 continue
             self._pacer.count(head.channel, address, now_s)
+            room[head.channel] -= 1
             if head.channel in self._troubled:
                 probed.add(head.channel)
             chosen.append((head, address, ""))

@@ -29,6 +29,7 @@ from ctp.notifiers.messages import Message
 from ctp.notifiers.notifier import Recipient
 
 CONNECTIONS = 4  # at once: mail services refuse more from one client
+ANSWERING = 2  # of them at the step after which a kill would repeat the mail
 CHART_BYTES = 5_000_000
 RETRY_AFTER_S = 15.0  # until a server that could not be reached is asked again
 
@@ -55,7 +56,7 @@ class EmailNotifier:
             self._tls = ssl.create_default_context(cafile=str(chosen.ca_file) if chosen.ca_file else None)
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(f"email.ca_file: cannot use {chosen.ca_file}: {error}") from None
-        self._free = asyncio.Semaphore(CONNECTIONS)
+        self._free, self._answering = asyncio.Semaphore(CONNECTIONS), asyncio.Semaphore(ANSWERING)
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def send(self, recipient: Recipient, message: Message, notice_id: int) -> None:
@@ -119,8 +120,10 @@ class EmailNotifier:
                 await client.mail(self._envelope_sender)
                 stage = "recipient"
                 await client.rcpt(address)
-                stage = "data"
-                await client.data(mail.as_bytes())
+                written = mail.as_bytes()
+                async with self._answering:
+                    stage = "data"
+                    await client.data(written)
             except (aiosmtplib.SMTPException, OSError) as error:  # ssl.SSLError is an OSError
                 client.close()
                 raise _judged(stage, error) from None

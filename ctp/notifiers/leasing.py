@@ -7,12 +7,14 @@ Invariants:
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from ctp.lifetime import has_ended
 from ctp.notifiers.contacts import CODE_KIND
 from ctp.notifiers.notifier import Recipient
 from ctp.storage.tables import contacts, deliveries, notices, users
@@ -76,6 +78,13 @@ def due_heads(
     connection: sa.Connection, channels: Collection[str], now_ms: int, *, urgent_only: bool = False
 ) -> Sequence[Head]:
     """Return the due heads of all queues, urgent and old ones first. Costs two index probes for each contact."""
+    query = _due(tuple(channels), urgent_only)
+    return [Head(*row) for row in connection.execute(query, {"now_ms": now_ms})]
+
+
+@functools.lru_cache(maxsize=16)
+def _due(channels: tuple[str, ...], urgent_only: bool) -> sa.Select[Any]:
+    """Return the query for due heads; it is asked many times a second."""
 
     def first(status: str) -> sa.ScalarSelect[int]:
         return (
@@ -91,6 +100,7 @@ def due_heads(
             .scalar_subquery()
         )
 
+    now = sa.bindparam("now_ms", type_=sa.BigInteger)
     queues = (
         sa.select(
             contacts.c.user_id,
@@ -118,16 +128,23 @@ def due_heads(
         .where(
             users.c.disabled_at.is_(None),
             sa.or_(
-                sa.and_(deliveries.c.status == "waiting", deliveries.c.due_at <= now_ms),
-                sa.and_(deliveries.c.status == "leased", deliveries.c.leased_until <= now_ms),  # its worker was killed
+                sa.and_(deliveries.c.status == "waiting", deliveries.c.due_at <= now),
+                sa.and_(deliveries.c.status == "leased", deliveries.c.leased_until <= now),  # its worker was killed
             ),
         )
         .order_by(deliveries.c.turn, deliveries.c.notice_id)
         .limit(LOOKED_AT)
     )
-    if urgent_only:
-        query = query.where(deliveries.c.turn == 0)
-    return [Head(*row) for row in connection.execute(query)]
+    return query.where(deliveries.c.turn == 0) if urgent_only else query
+
+
+def end_leases_of_the_dead(connection: sa.Connection, now_ms: int) -> int:
+    """End the leases of workers of this machine that were killed, without waiting for their time; returns how many."""
+    leased = deliveries.c.status == "leased"
+    holders = connection.scalars(sa.select(deliveries.c.leased_by).where(leased, deliveries.c.leased_until > now_ms).distinct())
+    dead = [holder for holder in holders if holder and has_ended(holder)]
+    ended = sa.update(deliveries).where(leased, deliveries.c.leased_by.in_(dead)).values(leased_until=now_ms)
+    return connection.execute(ended).rowcount if dead else 0
 
 
 def take(connection: sa.Connection, head: Head, address: str, holder: str, until_ms: int) -> Leased | None:

@@ -21,7 +21,10 @@ USER, PASSWORD = "ctp", "correct horse battery"
 
 
 class MailServer:
-    """Takes mail for everybody; `replies` answers a step otherwise, the next one in line or always the last."""
+    """Takes mail for everybody; `replies` answers a step otherwise, the next one in line or always the last.
+
+    "cut" breaks the connection after taking the data, "lost" before; an answer that ends in "once" is given once.
+    """
 
     def __init__(self) -> None:
         """Refuse nothing."""
@@ -29,7 +32,8 @@ class MailServer:
         self.taken: list[EmailMessage] = []
         self.addresses: list[str] = []
         self.attempts = 0
-        self.replies: dict[str, list[str]] = {}  # step (mail, rcpt, data) to answers; "cut" breaks the connection
+        self.replies: dict[str, list[str]] = {}  # step (mail, rcpt, data) to answers
+        self.faults_made = 0
         self.hangs = False
         self._transports: list[Any] = []
 
@@ -39,7 +43,8 @@ class MailServer:
         if not waiting:
             return None
         answer = waiting.pop(0) if len(waiting) > 1 or answer_is_once(waiting[0]) else waiting[0]
-        if answer.removesuffix(" once") == "cut":
+        self.faults_made += 1
+        if answer.removesuffix(" once") in ("cut", "lost"):
             cast(Any, server).transport.abort()
         return answer.removesuffix(" once")
 
@@ -77,10 +82,15 @@ def answer_is_once(answer: str) -> bool:
 
 @asynccontextmanager
 async def mail_server(
-    *, tls: str = "none", certificate_folder: Path | None = None, password: bool = False, **options: Any
+    *,
+    server: MailServer | None = None,
+    tls: str = "none",
+    certificate_folder: Path | None = None,
+    password: bool = False,
+    **options: Any,
 ) -> AsyncIterator[MailServer]:
     """Run a server; tls: none, starttls (offered and required), tls (from the start)."""
-    server = MailServer()
+    server = server or MailServer()
     context: ssl.SSLContext | None = None
     if certificate_folder is not None:
         context = certificates.server_context(certificates.ensure(certificate_folder))

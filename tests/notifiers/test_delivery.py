@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import sqlalchemy as sa
 from ctp.clock import ManualClock
 from ctp.config import NoticeSettings
 from ctp.errors import AddressRefused, ChannelRefused, DeliveryError, StorageUnavailable
+from ctp.lifetime import name_process, this_process
 from ctp.notifiers.contacts import begin_contact, contacts_of
 from ctp.notifiers.delivery import DeliveryWorker
 from ctp.notifiers.journal import SentJournal
@@ -170,7 +173,7 @@ def test_a_worker_killed_while_sending_is_followed_by_another(database: Database
     tell(database, scene, "a")
     clock = ManualClock(NOW)
     killed = worker(database, FakeChannel(), clock, "killed")
-    (leased,) = killed._lease(1)
+    (leased,) = killed._lease({"telegram": 1})
     channel = FakeChannel()
     other = worker(database, channel, clock, "other")
     clock.tick(RULES.lease_s - 0.001)
@@ -179,6 +182,29 @@ def test_a_worker_killed_while_sending_is_followed_by_another(database: Database
     assert deliver(other) == 1
     killed._failed(leased, DeliveryError("too late", permanent=True))
     assert status(database) == [("delivered", 2, None)]
+
+
+def test_who_follows_a_killed_worker_here_need_not_wait_for_its_lease(database: Database, scene: Scene) -> None:
+    """A process that has ended sends nothing more; one that lives, or of another machine, may."""
+    tell(database, scene, "a")
+    tell(database, scene, "b", who="alice")
+    clock = ManualClock(NOW)
+    ended = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    name = name_process(ended.pid)
+    ended.communicate(b"\n")
+    (leased,) = worker(database, FakeChannel(), clock, name)._lease({"telegram": 1})
+    worker(database, FakeChannel(), clock, this_process())._lease({"telegram": 1})
+    channel = FakeChannel()
+
+    async def play() -> None:
+        task = asyncio.create_task(worker(database, channel, clock, "other").run())
+        while not channel.taken:
+            await clock.advance(RULES.poll_s)
+            await asyncio.sleep(0.001)
+        task.cancel()
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+    assert [notice_id for _, notice_id in channel.taken] == [leased.notice_id]
 
 
 def test_two_workers_at_once_send_each_notice_once(database: Database, scene: Scene) -> None:
@@ -452,7 +478,7 @@ def test_a_worker_killed_before_its_mark_repeats_nothing_it_wrote_down(
     tell(database, scene, "b", who="alice")
     clock = ManualClock(NOW)
     killed = worker(database, FakeChannel(), clock, "killed", journal=SentJournal(tmp_path))
-    leased = {one.recipient.name: one for one in killed._lease(9)}
+    leased = {one.recipient.name: one for one in killed._lease({"telegram": 9})}
     assert killed._journal is not None
     killed._journal.note(leased["minsu"].notice_id, "telegram", 1)
     clock.tick(RULES.lease_s)

@@ -66,6 +66,7 @@ class BotApiServer:
         self.missing: set[str] = set()
         self.moved: dict[str, int] = {}
         self.token = TOKEN
+        self.faults_made = 0
         self.port = 0
         self._enforces = enforce_limits
         self._sent_at: dict[str, collections.deque[float]] = collections.defaultdict(collections.deque)
@@ -152,6 +153,7 @@ class BotApiServer:
         method = request.match_info["method"]
         self.calls[method] += 1
         fault = self._faults[method].popleft() if self._faults[method] else None
+        self.faults_made += fault is not None
         if fault is not None and fault.connection == "drop":
             return _abort(request)
         if fault is not None and fault.status:
@@ -296,9 +298,9 @@ class BotApiServer:
 
 
 @contextlib.asynccontextmanager
-async def bot_api(**options: Any) -> AsyncIterator[BotApiServer]:
-    """Run a Bot API on loopback."""
-    server = BotApiServer(**options)
+async def bot_api(*, server: BotApiServer | None = None, **options: Any) -> AsyncIterator[BotApiServer]:
+    """Run a Bot API on loopback; `server` may be one that knows more."""
+    server = server or BotApiServer(**options)
     app = web.Application()
     app.router.add_route("*", "/bot{token}/{method}", server.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
