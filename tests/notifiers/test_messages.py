@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctp.config import PROJECT
@@ -324,6 +324,7 @@ NAMES = st.one_of(
 )
 
 
+@settings(deadline=None, max_examples=40)
 @given(symbol=NAMES, account=NAMES, reason=NAMES, error=NAMES, language=st.sampled_from(["ko", "en"]))
 def test_hostile_names_stay_words(symbol: str, account: str, reason: str, error: str, language: str) -> None:
     """In headers, in HTML and in plain text: no header, no tag, no line is added, no direction turned."""

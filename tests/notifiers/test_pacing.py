@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctp.notifiers.pacing import TELEGRAM, Limit, Pace, Pacer, email_pace
@@ -15,6 +15,7 @@ from ctp.notifiers.quiet import is_quiet
 OFFICIAL = {"overall": (30, 1.0), "chat": (1, 1.0), "group": (20, 60.0)}
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(["7", "8", "-100", *map(str, range(100, 160))]), st.floats(0, 2)), max_size=300))
 def test_telegram_s_own_limits_are_never_passed(wishes: list[tuple[str, float]]) -> None:
     """Whoever writes to whom, each message leaves as soon as the pacer lets it."""
