@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ctp.market.history import load_candles
     from ctp.notebook import example_candles
     from ctp.research.backtest import backtest, costs
+    from ctp.research.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ _HOMES = {
     "costs": "ctp.research.backtest",
     "example_candles": "ctp.notebook",
     "load_candles": "ctp.market.history",
+    "sweep": "ctp.research.sweep",
 }
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "costs",
     "example_candles",
     "load_candles",
+    "sweep",
 ]
 
 

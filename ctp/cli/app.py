@@ -14,6 +14,7 @@ from ctp.cli.doctor import doctor
 from ctp.cli.jobs import jobs
 from ctp.cli.simulator import simulator
 from ctp.cli.status import status
+from ctp.cli.sweep import sweep
 from ctp.cli.why import why
 from ctp.errors import ConfigError, CtpError, DataDamaged, InputError, NotAllowed, NotFound
 
@@ -65,6 +66,9 @@ app.add_typer(data.app, name="data")
 app.command(
     epilog="Example: ctp backtest --exchange binance --symbol BTC/USDT --timeframe 1h --set strategy.stop_loss=0.1 --json"
 )(backtest)
+app.command(
+    epilog="Example: ctp sweep --exchange binance --symbol BTC/USDT --timeframe 1h --grid strategy.period=5:41 --by sharpe"
+)(sweep)
 app.command(epilog="Example: ctp simulator --candles BTC/USDT=btc-1h.parquet --timeframe 1h --speed 3600")(simulator)
 app.add_typer(backup.app, name="backup")
 app.command(epilog="Example: ctp restore latest --dry-run")(backup.restore)

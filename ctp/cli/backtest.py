@@ -34,8 +34,6 @@ def backtest(
     as_json: Json = False,
 ) -> None:
     """Run the strategy over stored candles: trades, equity and figures, with fees, slippage and funding."""
-    from ctp.market.history import load_candles
-
     symbols = [each.strip() for each in symbol.split(",") if each.strip()]
     if not symbols:
         raise InputError("--symbol", symbol, "must name at least one symbol, like BTC/USDT")
@@ -43,8 +41,7 @@ def backtest(
     for name, file in (("--trades", trades), ("--equity", equity)):
         if file is not None and not file.absolute().parent.is_dir():
             raise InputError(name, str(file), "must lie in a folder that exists")
-    candles = [load_candles(each, timeframe, start, end, exchange) for each in symbols]
-    mark, funding = _perpetual_history(symbols, timeframe, start, end, exchange)
+    candles, mark, funding = stored_history(symbols, timeframe, start, end, exchange)
     with working("Compiling and running", quiet=as_json):
         from ctp.research.backtest import backtest as run
 
@@ -68,12 +65,13 @@ def backtest(
         _print(result)
 
 
-def _perpetual_history(
+def stored_history(
     symbols: list[str], timeframe: str, start: str | None, end: str | None, exchange: str
-) -> tuple[list[Candles], list[FundingRates]]:
-    """Return the stored mark candles and funding rates of perpetuals, where there are any."""
+) -> tuple[list[Candles], list[Candles], list[FundingRates]]:
+    """Return the stored candles, and the mark candles and funding rates of perpetuals where there are any."""
     from ctp.market.history import load_candles, load_funding
 
+    candles = [load_candles(each, timeframe, start, end, exchange) for each in symbols]
     mark, funding = [], []
     for symbol in symbols:
         if ":" not in symbol:
@@ -82,7 +80,7 @@ def _perpetual_history(
             mark.append(load_candles(symbol, timeframe, start, end, exchange, mark=True))
         with contextlib.suppress(NotFound):  # the result says that funding is left out
             funding.append(load_funding(symbol, start, end, exchange))
-    return mark, funding
+    return candles, mark, funding
 
 
 def _print(result: BacktestResult) -> None:

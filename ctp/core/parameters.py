@@ -12,7 +12,7 @@ import math
 import sys
 from collections import namedtuple
 from functools import cache
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ctp.errors import InputError
 
@@ -92,6 +92,8 @@ def _numbers_type(kind: Any) -> Any:
 class ParameterSet:
     """Base of all parameter sets."""
 
+    related: ClassVar[tuple[str, ...]] = ()  # the parameters that `check` holds against each other
+
     def __post_init__(self) -> None:
         """Validate every field, then what must hold between fields."""
         for field in dataclasses.fields(self):
@@ -112,6 +114,10 @@ class ParameterSet:
             choices = field.metadata["bound"].choices
             numbers.append(choices.index(value) if choices else value)
         return _numbers_type(type(self))(*numbers)  # type: ignore[arg-type]
+
+    def with_values(self, values: dict[str, Any]) -> Self:
+        """Return the set with some parameters replaced. Raises InputError."""
+        return dataclasses.replace(self, **values) if values else self
 
     def to_dict(self) -> dict[str, Any]:
         """Return the parameters by name, ready for JSON."""

@@ -186,6 +186,12 @@ def is_daily_loss(risk: Any, day_start_equity: float, equity: float) -> bool:
 
 
 @kernel
+def is_drawdown(risk: Any, peak: float, equity: float) -> bool:
+    """Return whether equity has come down to the drawdown limit; a limit of 1 is none."""
+    return risk.max_drawdown < 1.0 and equity <= (1.0 - risk.max_drawdown) * peak
+
+
+@kernel
 def mark_account(risk: Any, account: Account, equity: float, close_time: int) -> Account:
     """Take the account to a decision: the day may turn, the peak may rise, locks may engage.
 
@@ -203,7 +209,7 @@ def mark_account(risk: Any, account: Account, equity: float, close_time: int) ->
     if is_daily_loss(risk, day_start, equity):
         daily_locked = 1
     drawdown_locked = account.drawdown_locked
-    if risk.max_drawdown < 1.0 and equity <= (1.0 - risk.max_drawdown) * peak:
+    if is_drawdown(risk, peak, equity):
         drawdown_locked = 1
     return Account(account.balance, equity, day, day_start, peak, account.losses, daily_locked, drawdown_locked, 1)
 

@@ -58,6 +58,40 @@ def backtest(
     the result says so. equity: start capital in quote units.
     Raises InputError naming the field, the value and the bound.
     """
+    prepared = prepare(strategy, risk, candles, costs, rules, mark, funding, equity)
+    return run_bar_loop(prepared, prepared.strategy, prepared.risk)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Validated inputs of a run, laid out for the engines."""
+
+    strategy: ParameterSet
+    risk: DynamicRiskManager
+    candles: Sequence[Candles]  # by symbol, in order
+    markets: Sequence[Market]
+    columns: Series
+    times: np.ndarray
+    equity: float
+    notes: Sequence[str]
+
+    @property
+    def timeframe_ms(self) -> int:
+        """Return the length of a candle."""
+        return self.candles[0].length_ms
+
+
+def prepare(
+    strategy: ParameterSet | None,
+    risk: DynamicRiskManager | None,
+    candles: Candles | Sequence[Candles],
+    costs: Costs | Mapping[str, Costs] | None,
+    rules: MarketRules | Mapping[str, MarketRules] | None,
+    mark: Candles | Sequence[Candles],
+    funding: FundingRates | Sequence[FundingRates],
+    equity: float,
+) -> Prepared:
+    """Validate what a backtest or a sweep was given. Raises InputError naming the field, the value and the bound."""
     strategy = RsiMeanReversion() if strategy is None else strategy
     series = _by_symbol(candles, "candles")
     if not series:
@@ -109,18 +143,39 @@ def backtest(
             raise InputError(name, symbol, "has no candles of the same symbol; given are " + ", ".join(symbols))
     columns, times = _columns(series, marks, rates, symbols)
 
-    run = _run_compiled(
-        of_parameters(strategy), strategy.values(), risk.values(), markets, columns, times, first.length_ms, equity
-    )
-    return BacktestResult.of_run(
+    return Prepared(
         strategy=strategy,
         risk=risk,
         candles=[series[symbol] for symbol in symbols],
         markets=markets,
-        equity=equity,
-        run=run,
         columns=columns,
+        times=times,
+        equity=float(equity),
         notes=notes,
+    )
+
+
+def run_bar_loop(prepared: Prepared, strategy: ParameterSet, risk: DynamicRiskManager) -> BacktestResult:
+    """Run the bar loop with these parameters. risk: settled for the market (`for_market`)."""
+    run = _run_compiled(
+        of_parameters(strategy),
+        strategy.values(),
+        risk.values(),
+        prepared.markets,
+        prepared.columns,
+        prepared.times,
+        prepared.timeframe_ms,
+        prepared.equity,
+    )
+    return BacktestResult.of_run(
+        strategy=strategy,
+        risk=risk,
+        candles=prepared.candles,
+        markets=prepared.markets,
+        equity=prepared.equity,
+        run=run,
+        columns=prepared.columns,
+        notes=prepared.notes,
     )
 
 

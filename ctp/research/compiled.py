@@ -22,7 +22,14 @@ from numba.cpython.unsafe.tuple import tuple_setitem
 
 import ctp.core
 from ctp.config import home_folder
-from ctp.core.strategies import Strategy, strategy_step
+from ctp.core.strategies import (
+    Strategy,
+    observation_of,
+    strategy_advance,
+    strategy_judge,
+    strategy_observe,
+    strategy_step,
+)
 from ctp.core.trader import put
 
 njit: Any = numba.njit  # its stubs do not know the options used here
@@ -60,6 +67,10 @@ def compile_kernel(function: Callable[..., Any], strategy: Strategy) -> Any:
         strategy_step: strategy.step,
         put: put_in_tuple,
     }
+    if strategy.factors is not None:
+        halves = strategy.factors
+        replaced[strategy_advance], replaced[strategy_observe] = halves.advance, halves.observe
+        replaced[observation_of], replaced[strategy_judge] = halves.observation_of, halves.judge
     return _Compiler(replaced).entry(function)
 
 

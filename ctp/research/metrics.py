@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
+from functools import reduce
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ctp.research.ratios import MONTHLY_TARGET, cagr_of, profit_factor_of, sharpe_of, sortino_of
+
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
-DAYS_A_YEAR = 365
-MONTHLY_TARGET = 0.05  # the lower end of the owner's target of 5 to 10 % a month
 
 
 class Period(NamedTuple):
@@ -81,50 +83,45 @@ def drawdown(time: np.ndarray, equity: np.ndarray) -> tuple[float | None, float 
     return float(falls[lowest]), float(int(time[end]) - int(time[top])) / DAY_MS
 
 
+def total(values: Iterable[float]) -> float:
+    """Return the sum, left to right."""
+    return reduce(operator.add, values, 0.0)
+
+
 def mean(values: Sequence[float]) -> float | None:
     """Return the mean, summed in order."""
-    return sum(values, 0.0) / len(values) if values else None
+    return total(values) / len(values) if values else None
 
 
 def sharpe(daily: Sequence[float]) -> float | None:
-    """Return mean ÷ sample deviation of daily returns × √365, zero rate. Source: Sharpe (1994)."""
-    if len(daily) < 2:
-        return None
-    centre = sum(daily, 0.0) / len(daily)
-    squares = sum(((value - centre) * (value - centre) for value in daily), 0.0)
-    deviation = math.sqrt(squares / (len(daily) - 1))
-    return centre / deviation * math.sqrt(DAYS_A_YEAR) if deviation > 0.0 else None
+    """Return the Sharpe ratio of daily returns."""
+    return _defined(sharpe_of(len(daily), total(daily), total(value * value for value in daily)))
 
 
 def sortino(daily: Sequence[float]) -> float | None:
-    """Return mean ÷ root mean square of losses over all days × √365. Source: Sortino and Price (1994)."""
-    if len(daily) < 2:
-        return None
-    squares = sum((value * value for value in daily if value < 0.0), 0.0)
-    downside = math.sqrt(squares / len(daily))
-    return sum(daily, 0.0) / len(daily) / downside * math.sqrt(DAYS_A_YEAR) if downside > 0.0 else None
+    """Return the Sortino ratio of daily returns."""
+    return _defined(sortino_of(len(daily), total(daily), total(value * value for value in daily if value < 0.0)))
 
 
 def cagr(time: np.ndarray, equity: np.ndarray) -> float | None:
-    """Return the compound annual growth rate, 365 days a year."""
-    if len(time) < 2 or equity[-1] <= 0.0 or equity[0] <= 0.0:
+    """Return the compound annual growth rate from the first decision to the last; too large to write is infinite."""
+    if len(time) < 2:
         return None
-    years = (int(time[-1]) - int(time[0])) / DAY_MS / DAYS_A_YEAR
     try:
-        return float((float(equity[-1]) / float(equity[0])) ** (1.0 / years) - 1.0)
+        return _defined(cagr_of((int(time[-1]) - int(time[0])) / DAY_MS, float(equity[0]), float(equity[-1])))
     except OverflowError:
         return math.inf
 
 
 def profit_factor(pnl: Sequence[float]) -> float | None:
-    """Return gains ÷ losses of closed trades; infinite when there is no loss."""
-    if not pnl:
-        return None
-    gains = sum((value for value in pnl if value > 0.0), 0.0)
-    losses = -sum((value for value in pnl if value <= 0.0), 0.0)
-    if losses == 0.0:
-        return math.inf if gains > 0.0 else None
-    return gains / losses
+    """Return gains ÷ losses of closed trades."""
+    gains = total(value for value in pnl if value > 0.0)
+    return _defined(profit_factor_of(len(pnl), gains, -total(value for value in pnl if value <= 0.0)))
+
+
+def _defined(value: float) -> float | None:
+    """Return None for what is undefined."""
+    return None if value != value else value
 
 
 def figures(

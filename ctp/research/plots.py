@@ -9,8 +9,12 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ctp.errors import InputError
+from ctp.research.event_figures import FIGURES
+
 if TYPE_CHECKING:
     from ctp.research.result import BacktestResult
+    from ctp.research.sweep_result import SweepResult
 
 RISE, FALL, NEUTRAL, ACCENT = "#1f9d78", "#d9534f", "#64748b", "#2f6fde"
 MOST_CANDLES = 5_000  # more are not readable and make a notebook heavy; equity is drawn whole
@@ -121,3 +125,46 @@ def plot_r_multiples(result: BacktestResult) -> go.Figure:
     figure.add_vline(x=0.0, line_dash="dot")
     figure.update_layout(title="Trades by R multiple", template="plotly_white", xaxis_title="R", yaxis_title="trades")
     return figure
+
+
+def plot_heatmap(result: SweepResult, x: str, y: str, figure: str, how: str) -> go.Figure:
+    """Return a figure of a sweep over two of its axes; `how` sums up the combinations that share a cell."""
+    for name, value in (("x", x), ("y", y)):
+        if value not in result.grid.axes:
+            raise InputError(name, value, "must be one of the axes " + ", ".join(result.grid.axes))
+    if how not in ("median", "max", "min", "mean"):
+        raise InputError("how", how, "must be median, max, min or mean")
+    if figure not in FIGURES:
+        raise InputError("figure", figure, "must be one of " + ", ".join(FIGURES))
+    finite = result.table.replace([np.inf, -np.inf], np.nan)
+    cells = finite.groupby([y, x])[figure].agg(how).unstack(x)
+    shown = go.Heatmap(
+        x=[str(value) for value in cells.columns],
+        y=[str(value) for value in cells.index],
+        z=cells.to_numpy(),
+        colorscale="RdYlGn",
+        zmid=0.0 if (cells.to_numpy() < 0).any() else None,
+        colorbar={"title": figure},
+        hovertemplate=f"{x} %{{x}}<br>{y} %{{y}}<br>{figure} %{{z:.3g}}<extra></extra>",
+    )
+    title = f"{how} {figure} of {len(result):,} combinations"
+    return go.Figure(shown).update_layout(title=title, xaxis_title=x, yaxis_title=y, template="plotly_white")
+
+
+def plot_parallel(result: SweepResult, figure: str, count: int) -> go.Figure:
+    """Return the best combinations of a sweep as lines through its axes, coloured by the figure."""
+    frame = result.top(figure, count)
+    dimensions = []
+    for name, values in result.grid.axes.items():
+        places = {value: place for place, value in enumerate(values)}
+        dimensions.append(
+            {
+                "label": name,
+                "values": [places[value] for value in frame[name]],
+                "tickvals": list(range(len(values))),
+                "ticktext": [str(value) for value in values],
+            }
+        )
+    dimensions.append({"label": figure, "values": frame[figure].tolist()})
+    lines = go.Parcoords(dimensions=dimensions, line={"color": frame[figure], "colorscale": "Viridis", "showscale": True})
+    return go.Figure(lines).update_layout(title=f"best {len(frame):,} of {len(result):,} by {figure}", template="plotly_white")

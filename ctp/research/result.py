@@ -19,7 +19,7 @@ from ctp.core.strategies import of_parameters
 from ctp.core.types import EXIT_REASONS, FLAT, LONG, REFUSALS, Market
 from ctp.market.candles import Candles
 from ctp.research.bar_loop import DECISIONS, DROPPED, TRADES, Series
-from ctp.research.metrics import Period, figures, iso_time, monthly_returns
+from ctp.research.metrics import Period, figures, iso_time, monthly_returns, total
 
 if TYPE_CHECKING:
     import plotly.graph_objects
@@ -121,7 +121,7 @@ class BacktestResult:
             pnl=[trade["pnl"] for trade in closed],
             r_multiples=[trade["r_multiple"] for trade in closed],
             entry_equity=[trade["entry_equity"] for trade in closed],
-            costs=tuple(sum((trade[name] for trade in every), 0.0) for name in ("fee", "funding", "slippage")),  # type: ignore[arg-type]
+            costs=tuple(total(trade[name] for trade in every) for name in ("fee", "funding", "slippage")),  # type: ignore[arg-type]
             zone_offset=self.risk.zone_offset,
             timeframe_ms=self.candles[0].length_ms,
         )

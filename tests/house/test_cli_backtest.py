@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -111,3 +112,42 @@ def test_a_folder_that_does_not_exist_is_refused_before_the_run(ctp: CliRunner, 
     code, sentence = refusal(ctp.invoke(app, [*RUN, "--trades", str(tmp_path / "none/trades.csv")]))
     assert code == 2
     assert "--trades" in sentence
+
+
+SWEEP = ("sweep", *RUN[1:])
+
+
+def test_a_sweep_prints_the_best_rows_and_writes_them_all(ctp: CliRunner, tmp_path: Path) -> None:
+    """Its rows are the backtest's figures."""
+    table = tmp_path / "table.parquet"
+    grid = ("--grid", "strategy.period=7:10", "--grid", "strategy.stop_loss=0.01:0.03:0.01", "--grid", "risk.max_drawdown=1")
+    done = ctp.invoke(app, [*SWEEP, *grid, "--top", "2", "--table", str(table), "--json"])
+    assert done.exit_code == 0, done.exception
+    document = json.loads(done.stdout)
+    assert document["axes"] == {"period": [7, 8, 9], "stop_loss": [0.01, 0.02], "max_drawdown": [1.0]}
+    best = document["top"][0]
+    sets = [f"--set=strategy.period={best['period']}", f"--set=strategy.stop_loss={best['stop_loss']}"]
+    alone = json.loads(ctp.invoke(app, [*RUN, *sets, "--set=risk.max_drawdown=1", "--json"]).stdout)
+    assert {name: best[name] for name in ("sharpe", "trades", "fees")} == {
+        name: alone["figures"][name] for name in ("sharpe", "trades", "fees")
+    }
+    assert len(pd.read_parquet(table)) == document["combinations"] == 6
+    told = ctp.invoke(app, [*SWEEP, *grid])
+    assert told.exit_code == 0 and "Best 6 of 6 by sharpe" in told.output and "validate it" in told.output
+
+
+@pytest.mark.parametrize(
+    ("grid", "sentence"),
+    [
+        ("strategy.period", "--grid = 'strategy.period': must be name=values"),
+        ("strategy.period=5:x", "--grid strategy.period = '5:x': must be BEGIN:END"),
+        ("strategy.period=9:5", "--grid strategy.period = '9:5': must be BEGIN:END"),
+        ("strategy.period=1:5", "axis period = 1: must be a whole number from 2 to 200"),
+        ("risk.leverage=11", "axis leverage = 11: must be a number from 1 to 10"),
+        ("strategy.size=1", "axis strategy.size = '': unknown"),
+    ],
+)
+def test_an_impossible_grid_names_axis_and_value(ctp: CliRunner, grid: str, sentence: str) -> None:
+    """Nothing runs."""
+    code, said = refusal(ctp.invoke(app, [*SWEEP, "--grid", grid]))
+    assert code == 2 and sentence in said

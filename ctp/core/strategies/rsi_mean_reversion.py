@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ctp.core.indicators import NO_ATR, NO_RSI, AtrState, RsiState, Window, atr, mean, mean_before_last, push, rsi
 from ctp.core.kernel import kernel, new_buffer
 from ctp.core.parameters import Bound, ParameterSet, parameter
-from ctp.core.types import FLAT, LONG, SHORT, Candle, Signal
+from ctp.core.types import FLAT, LONG, NAN, SHORT, Candle, Signal
 from ctp.errors import InputError
 
 ATR_PERIOD = 14
@@ -23,6 +23,8 @@ ALL_HOLD, NOT_READY, RSI_LEVEL, RSI_NO_CROSS, NO_VOLUME, VOLUME_NOT_RISING, TREN
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RsiMeanReversion(ParameterSet):
     """Parameters of RSI mean reversion. Widths are fractions of the entry price; windows are candles."""
+
+    related: ClassVar[tuple[str, ...]] = ("oversold", "overbought", "direction", "take_profit")
 
     period: int = parameter(14, Bound(2, 200, is_integer=True))
     oversold: float = parameter(30.0, Bound(0, 100, is_open=True))
@@ -64,6 +66,17 @@ class RsiIndicators(NamedTuple):
     closes: Window
 
 
+class RsiObservation(NamedTuple):
+    """What the indicators say after a candle; doubles only, NaN where not defined or not asked for."""
+
+    is_ready: float  # 1 once every indicator in use is defined
+    rsi: float
+    previous: float
+    volume_mean: float  # of the candles before this one
+    trend_mean: float
+    atr: float
+
+
 @kernel
 def start(strategy: Any) -> RsiIndicators:
     """Return the memory before the first candle."""
@@ -78,44 +91,82 @@ def start(strategy: Any) -> RsiIndicators:
 @kernel
 def step(strategy: Any, memory: RsiIndicators, candle: Candle) -> tuple[RsiIndicators, Signal]:
     """Advance by one closed candle and say what the strategy wants at its close."""
-    momentum = rsi(strategy.period, memory.rsi, candle.close)
+    memory = advance(strategy, memory, candle)
+    value = memory.rsi.value
+    is_entry_near = value <= strategy.oversold or value >= strategy.overbought
+    return memory, judge(strategy, observe(strategy, memory, is_entry_near), candle)
+
+
+@kernel
+def advance(strategy: Any, memory: RsiIndicators, candle: Candle) -> RsiIndicators:
+    """Advance the indicators in use by one closed candle."""
     ranges = memory.atr
     if strategy.stop_atr > 0.0:
         ranges = atr(ATR_PERIOD, memory.atr, candle.high, candle.low, candle.close)
     closes = memory.closes
     if strategy.trend_window > 0:
         closes = push(closes, candle.close)
-    volumes = push(memory.volumes, candle.volume)
-    rule, side = _entry(strategy, momentum, ranges, volumes, closes, candle)
+    return RsiIndicators(
+        rsi(strategy.period, memory.rsi, candle.close), ranges, push(memory.volumes, candle.volume), closes
+    )
 
-    is_high = momentum.value >= strategy.overbought
-    is_low = momentum.value <= strategy.oversold
+
+@kernel
+def observe(strategy: Any, memory: RsiIndicators, is_entry_near: bool) -> RsiObservation:
+    """Return what the indicators say after a candle; the means cost a window each and are left out unless asked for."""
+    # NaN is the only value that differs from itself: an indicator that is not defined yet.
+    ready = memory.rsi.value == memory.rsi.value
+    if strategy.volume_factor > 0.0 and memory.volumes.seen <= strategy.volume_window:
+        ready = False
+    if strategy.trend_window > 0 and memory.closes.seen < strategy.trend_window:
+        ready = False
+    if strategy.stop_atr > 0.0 and memory.atr.value != memory.atr.value:
+        ready = False
+    volume_mean = NAN
+    trend = NAN
+    if is_entry_near:
+        if strategy.volume_factor > 0.0:
+            volume_mean = mean_before_last(memory.volumes)
+        if strategy.trend_window > 0:
+            trend = mean(memory.closes)
+    return RsiObservation(
+        1.0 if ready else 0.0, memory.rsi.value, memory.rsi.previous, volume_mean, trend, memory.atr.value
+    )
+
+
+@kernel
+def observe_all(strategy: Any, memory: RsiIndicators) -> RsiObservation:
+    """Return everything the indicators say, whatever the levels are."""
+    return observe(strategy, memory, True)
+
+
+@kernel
+def observation_of(strategy: Any, row: Any) -> RsiObservation:
+    """Return the observation that was written down in a row of numbers."""
+    return RsiObservation(row[0], row[1], row[2], row[3], row[4], row[5])
+
+
+@kernel
+def judge(strategy: Any, seen: RsiObservation, candle: Candle) -> Signal:
+    """Say what the strategy wants at the close of a candle, from what the indicators say."""
+    rule, side = _entry(strategy, seen, candle)
+    is_high = seen.rsi >= strategy.overbought
+    is_low = seen.rsi <= strategy.oversold
     exit_long, exit_short = is_high, is_low
     if strategy.signal == 1:
         exit_long, exit_short = is_low, is_high
     width = strategy.stop_loss
     if strategy.stop_atr > 0.0:
-        width = min(WIDEST_STOP, max(LEAST_STOP_WIDTH, strategy.stop_atr * ranges.value / candle.close))
-    signal = Signal(
+        width = min(WIDEST_STOP, max(LEAST_STOP_WIDTH, strategy.stop_atr * seen.atr / candle.close))
+    return Signal(
         int(rule != NOT_READY), side if rule == ALL_HOLD else FLAT, int(exit_long), int(exit_short), width, rule
     )
-    return RsiIndicators(momentum, ranges, volumes, closes), signal
 
 
 @kernel
-def _entry(
-    strategy: Any, momentum: RsiState, ranges: AtrState, volumes: Window, closes: Window, candle: Candle
-) -> tuple[int, int]:
-    """Return (first failing rule or ALL_HOLD, side). Both windows include this candle as their newest value."""
-    # NaN is the only value that differs from itself: an indicator that is not defined yet.
-    ready = momentum.value == momentum.value
-    if strategy.volume_factor > 0.0 and volumes.seen <= strategy.volume_window:
-        ready = False
-    if strategy.trend_window > 0 and closes.seen < strategy.trend_window:
-        ready = False
-    if strategy.stop_atr > 0.0 and ranges.value != ranges.value:
-        ready = False
-    if not ready:
+def _entry(strategy: Any, seen: RsiObservation, candle: Candle) -> tuple[int, int]:
+    """Return (first failing rule or ALL_HOLD, side)."""
+    if seen.is_ready == 0.0:
         return NOT_READY, FLAT
 
     low_side, high_side = LONG, SHORT
@@ -123,12 +174,12 @@ def _entry(
         low_side, high_side = SHORT, LONG
     side = FLAT
     crossed = False
-    if momentum.value <= strategy.oversold:
+    if seen.rsi <= strategy.oversold:
         side = low_side
-        crossed = momentum.previous > strategy.oversold
-    elif momentum.value >= strategy.overbought:
+        crossed = seen.previous > strategy.oversold
+    elif seen.rsi >= strategy.overbought:
         side = high_side
-        crossed = momentum.previous < strategy.overbought
+        crossed = seen.previous < strategy.overbought
     if (strategy.direction == LONG_ONLY and side != LONG) or (strategy.direction == SHORT_ONLY and side != SHORT):
         side = FLAT
     if side == FLAT:
@@ -137,11 +188,11 @@ def _entry(
         return RSI_NO_CROSS, side
     if candle.volume <= 0.0:
         return NO_VOLUME, side
-    if strategy.volume_factor > 0.0 and not candle.volume > strategy.volume_factor * mean_before_last(volumes):
+    if strategy.volume_factor > 0.0 and not candle.volume > strategy.volume_factor * seen.volume_mean:
         return VOLUME_NOT_RISING, side
     if strategy.trend_window > 0:
-        trend = mean(closes)
-        if (side == LONG and not candle.close > trend) or (side == SHORT and not candle.close < trend):
+        is_against = not candle.close > seen.trend_mean if side == LONG else not candle.close < seen.trend_mean
+        if is_against:
             return TREND, side
     return ALL_HOLD, side
 
@@ -155,3 +206,46 @@ def describe(strategy: Any, memory: RsiIndicators, candle: Candle) -> dict[str, 
     if strategy.stop_atr > 0.0:
         numbers["atr"] = memory.atr.value
     return {name: value for name, value in numbers.items() if value == value}
+
+
+OBSERVED_BY = ("period", "volume_window", "volume_factor", "trend_window", "stop_atr")
+ENTERED_BY = ("oversold", "overbought", "entry_mode", "volume_factor", "direction", "signal", "trend_window", "stop_atr")
+LEFT_BY = ("oversold", "overbought", "direction", "signal")
+STOPPED_BY = ("stop_loss", "stop_atr")
+
+
+def observed_by(values: Any) -> tuple[Any, ...]:
+    """Return what the observations depend on."""
+    volume_window = values.volume_window if values.volume_factor > 0.0 else 0
+    return (values.period, volume_window, values.trend_window, values.stop_atr > 0.0)
+
+
+def entered_by(values: Any) -> tuple[Any, ...]:
+    """Return what entries depend on, beside the observations: only the levels of the sides that may be entered."""
+    enters_low = values.direction == BOTH or (values.direction == LONG_ONLY) == (values.signal == 0)
+    enters_high = values.direction == BOTH or not enters_low
+    return (
+        values.oversold if enters_low else None,
+        values.overbought if enters_high else None,
+        values.entry_mode,
+        values.volume_factor,
+        values.direction,
+        values.signal,
+    )
+
+
+def left_by(values: Any) -> tuple[Any, ...]:
+    """Return what exit signals depend on, beside the observations: only the level at which an open side is left."""
+    leaves_high = values.direction == BOTH or (values.direction == LONG_ONLY) == (values.signal == 0)
+    leaves_low = values.direction == BOTH or not leaves_high
+    return (
+        values.oversold if leaves_low else None,
+        values.overbought if leaves_high else None,
+        values.direction,
+        values.signal,
+    )
+
+
+def stopped_by(values: Any) -> tuple[Any, ...]:
+    """Return what the stop width depends on; ATR has a period of its own and none of the observations'."""
+    return ("atr", values.stop_atr) if values.stop_atr > 0.0 else ("fixed", values.stop_loss)

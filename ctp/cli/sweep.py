@@ -1,0 +1,61 @@
+"""`ctp sweep`: every combination of a grid over stored candles, the best of them printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ctp.cli.assignments import parse_assignments
+from ctp.cli.backtest import stored_history
+from ctp.cli.grid import parse_grid
+from ctp.cli.output import Json, print_json, print_table
+from ctp.errors import InputError
+
+
+def sweep(
+    exchange: Annotated[str, typer.Option(help="ccxt exchange id, such as binance or binanceusdm.")],
+    symbol: Annotated[str, typer.Option(help="One symbol, or several separated by commas, for one account.")],
+    timeframe: Annotated[str, typer.Option(help="1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d.")],
+    grid: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=VALUES", help="strategy.period=5:41 or strategy.stop_loss=0.01,0.02; repeatable."),
+    ],
+    start: Annotated[str | None, typer.Option(help="First open time, ISO-8601 UTC; warm-up lies after it.")] = None,
+    end: Annotated[str | None, typer.Option(help="First open time no longer taken.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="What is not on an axis; as for backtest.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="The figure to rank by.")] = "sharpe",
+    top: Annotated[int, typer.Option(min=1, help="How many of the best to print.")] = 10,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads; all cores unless given.")] = None,
+    table: Annotated[Path | None, typer.Option(help="Write every combination to this Parquet file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Try every combination of the values given, with the backtest's own figures, and print the best."""
+    symbols = [each.strip() for each in symbol.split(",") if each.strip()]
+    if not symbols:
+        raise InputError("--symbol", symbol, "must name at least one symbol, like BTC/USDT")
+    told = parse_assignments(assignments or [], exchange, is_perpetual=":" in symbols[0])
+    axes = parse_grid(grid)
+    if table is not None and not table.absolute().parent.is_dir():
+        raise InputError("--table", str(table), "must lie in a folder that exists")
+    candles, mark, funding = stored_history(symbols, timeframe, start, end, exchange)
+    from ctp.research.sweep import sweep as run
+
+    result = run(
+        told.strategy, told.risk, candles, axes, costs=told.costs, rules=told.rules, mark=mark, funding=funding,
+        equity=told.equity, workers=workers, quiet=as_json,
+    )  # fmt: skip
+    best = result.top(by, top)
+    if table is not None:
+        result.table.to_parquet(table)
+    if as_json:
+        print_json(result.to_dict(by, top))
+        return
+    shown = [*result.grid.axes, by, *(name for name in ("total_return", "max_drawdown", "trades") if name != by)]
+    rows = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row] for row in best[shown].values.tolist()]
+    print_table(f"Best {len(best)} of {len(result):,} by {by}", shown, rows, empty="No combination.")
+    for note in result.notes:
+        typer.echo(f"note: {note}")
