@@ -299,6 +299,20 @@ class BinanceAccount:
         if found != wanted:
             raise NotAllowed(f"{symbol}: asked for isolated {leverage:g}x, the exchange has {found[0]} {found[1]}x")
 
+    async def isolated_leverages(self) -> dict[str, float]:
+        """Return the leverage of every symbol that trades isolated; one request for all."""
+        reply = shapes.rows_of("symbol configuration", await self._ask(self.api.fapiPrivateGetSymbolConfig, {}))
+        found: dict[str, float] = {}
+
+        def add() -> None:
+            for row in reply:
+                symbol = self._symbol(str(row["symbol"]))
+                if symbol is not None and str(row["marginType"]).upper() == "ISOLATED":
+                    found[symbol] = float(row["leverage"])
+
+        shapes.checked("symbol configuration", add)
+        return found
+
     async def _configured(self, symbol: str) -> tuple[str, int]:
         """Return margin type and leverage of a symbol."""
         reply = await self._ask(self.api.fapiPrivateGetSymbolConfig, {"symbol": self._id(symbol)})

@@ -132,6 +132,7 @@ async def _start(engine: Engine, command: Command) -> str:
     if not await desk.run(work):
         return OVERRULED
     desk.status = RUNNING
+    desk.nudge()  # a look at everything, and the symbols made ready for entries
     return DONE
 
 

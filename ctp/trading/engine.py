@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from ctp.core.orders import ENTRY
 from ctp.core.trader import start_account, start_trader
 from ctp.core.types import ENTER, Candle, Plan
-from ctp.errors import ExchangeBusy, ExchangeDown, ExchangeError, KeyRefused, NotAllowed
+from ctp.errors import ExchangeBusy, ExchangeDown, ExchangeError, KeyRefused, NotAllowed, OrderRejected
 from ctp.trading import rows, sync
 from ctp.trading.decision import Conditions, PlannedOrder, Rules, candles_needed, decide_close, warm
 from ctp.trading.desk import Desk
@@ -42,7 +42,8 @@ class Engine:
         """Bind a desk to the market its symbols trade on."""
         self.desk, self.public = desk, public
         self.is_ready = False
-        self.prepared: dict[str, float] = {}
+        self.prepared: dict[str, float] = {}  # the leverage of symbols known to trade isolated
+        self._planned_leverages: dict[str, float] = {}  # of the last entries
         self._funding_known_to: int | None = None  # market time; None until the first decision of this process
         self._owes_funding = False  # a position was held since then
 
@@ -409,6 +410,7 @@ class Engine:
         """Make sure that the symbol trades isolated with the planned leverage; gives the order up when it cannot."""
         desk = self.desk
         leverage = rows.read_plan(row.plan).plan.leverage
+        self._planned_leverages[row.symbol] = leverage
         if not desk.exchange.is_perpetual or self.prepared.get(row.symbol) == leverage:
             return True
         try:
@@ -419,6 +421,28 @@ class Engine:
             return False
         self.prepared[row.symbol] = leverage
         return True
+
+    async def prepare_symbols(self) -> None:
+        """Bring leverage and margin mode of flat symbols in line before an entry needs them: then every moment counts.
+
+        Whatever somebody changed by hand since is noticed here. An entry whose leverage the bracket lowers sets its own.
+        """
+        desk = self.desk
+        if not desk.exchange.is_perpetual:
+            return
+        self.prepared = await desk.exchange.isolated_leverages()
+        for symbol in desk.account.symbols:
+            leverage = self._planned_leverages.get(symbol, desk.terms.risk.leverage)
+            is_ready = self.prepared.get(symbol) == leverage or sync.needs_look(desk, symbol)
+            if is_ready or desk.status != RUNNING:
+                continue
+            try:
+                await desk.exchange.prepare(symbol, leverage)
+            except (NotAllowed, OrderRejected) as error:
+                self.prepared.pop(symbol, None)
+                desk.log.warning("symbol_not_prepared", symbol=symbol, error=str(error))  # an entry tries, and tells
+            else:
+                self.prepared[symbol] = leverage
 
 
 def _gather(

@@ -151,6 +151,10 @@ class Exchange(Protocol):
         """Return the rules and this account's costs per symbol; InputError when a symbol is not listed."""
         ...
 
+    async def isolated_leverages(self) -> dict[str, float]:
+        """Return the leverage of every symbol that trades isolated; perpetuals only."""
+        ...
+
     async def prepare(self, symbol: str, leverage: float) -> None:
         """Make sure that the symbol trades isolated at this leverage, one-way; raises NotAllowed when it cannot."""
         ...

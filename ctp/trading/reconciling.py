@@ -26,27 +26,36 @@ ROUNDING = 1e-9  # of the balance: doubles against the exchange's decimals
 
 
 async def reconcile(engine: Engine) -> None:
-    """Bring one account into line; the caller holds the lock. Raises ExchangeDown, ExchangeBusy or KeyRefused."""
+    """Bring one account into line. Raises ExchangeDown, ExchangeBusy or KeyRefused.
+
+    The desk's lock is taken for one step at a time: a candle that closes meanwhile waits for a step, not for all of them.
+    """
     desk = engine.desk
-    if desk.view is None:
-        return
-    symbols = desk.account.symbols
-    desk.halted.clear()  # tried anew
-    unknown = await engine.look(symbols)
-    if unknown:
-        return
-    for symbol in symbols:
+    async with desk.lock:
+        if desk.view is None:
+            return
+        desk.halted.clear()  # tried anew
+        if await engine.look(desk.account.symbols):
+            return
+    for symbol in desk.account.symbols:
+        async with desk.lock:
+            await _reconcile_symbol(engine, symbol)
+    async with desk.lock:
+        await settle_down(desk, desk.account.symbols)
+        await _check_wallet(engine)
+        await engine.prepare_symbols()
+
+
+async def _reconcile_symbol(engine: Engine, symbol: str) -> None:
+    """Bring one symbol into line."""
+    found = await _ask_and_compare(engine, symbol)
+    if found.closed_outside or found.foreign_lots:
+        await engine.look([symbol])
         found = await _ask_and_compare(engine, symbol)
-        if found.closed_outside or found.foreign_lots:
-            await engine.look([symbol])
-            found = await _ask_and_compare(engine, symbol)
-            if found.closed_outside:
-                await _book_closed_outside(engine, symbol, found.closed_outside)
-        await _announce(engine, symbol, found)
-        await apply(desk, symbol, found)
-    await settle_down(desk, symbols)
-    await _check_wallet(engine)
-    engine.prepared.clear()  # leverage and margin mode may be changed by hand: the next entry verifies them again
+        if found.closed_outside:
+            await _book_closed_outside(engine, symbol, found.closed_outside)
+    await _announce(engine, symbol, found)
+    await apply(engine.desk, symbol, found)
 
 
 async def _ask_and_compare(engine: Engine, symbol: str) -> Corrections:

@@ -24,6 +24,8 @@ from ctp.trading.waiting import wait_for
 
 SYMBOL_PATIENCE_S = 1.0  # how long a close waits for the candles of the other symbols
 LOOK_PAUSE_S = 0.1
+BEFORE_CLOSE_S, AFTER_CLOSE_S = 2.0, 1.0  # around the close of a candle nothing begins that can wait
+GOLDEN_RATIO = 0.6180339887498949
 RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
 FAILURES_TO_TELL = 4  # in a row, before the owner is told that the exchange cannot be reached
 
@@ -41,6 +43,7 @@ class Worker:
         self._tasks: list[asyncio.Task[None]] = []
         self._failures = 0
         self._breach: Breach | None = None
+        self._last_close = (0.0, 0.0)  # when the newest candle closed, and how long after the one before; monotonic seconds
         self.is_behind = False
 
     def start(self) -> None:
@@ -64,6 +67,9 @@ class Worker:
             return
         self._market_now = max(self._market_now, update.event_time)
         if update.is_closed:
+            if update.candle.time not in self._pending:
+                now_s = self.desk.clock.monotonic_s()
+                self._last_close = (now_s, now_s - self._last_close[0])
             self._pending.setdefault(update.candle.time, {})[update.symbol] = update.candle
             self._candle_news.set()
         else:
@@ -127,26 +133,36 @@ class Worker:
     async def _follow_account(self) -> None:
         """Recover, then look whenever there is a hint, and reconcile at least as often as the settings say."""
         clock, settings = self.desk.clock, self.desk.settings
-        last = clock.monotonic_s()
+        due_s = clock.monotonic_s()
         while True:
             if not self.engine.is_ready:
                 await self._guarded(self._recover())
-                last = clock.monotonic_s()
+                # Accounts that recovered together do not come again together.
+                spread = self.desk.account.id * GOLDEN_RATIO % 1
+                due_s = self._off_the_close(clock.monotonic_s() + settings.reconcile_every_s * (1 - spread / 2))
                 continue
-            left = settings.reconcile_every_s - (clock.monotonic_s() - last)
+            left = due_s - clock.monotonic_s()
             if left > 0:
                 await wait_for(self.desk.wake, clock, left)
-            is_due = settings.reconcile_every_s <= clock.monotonic_s() - last
+            is_due = due_s <= clock.monotonic_s()
             if await self._guarded(self._look(is_due)) and is_due:
-                last = clock.monotonic_s()
+                due_s = self._off_the_close(clock.monotonic_s() + settings.reconcile_every_s)
             await clock.sleep(LOOK_PAUSE_S)
+
+    def _off_the_close(self, due_s: float) -> float:
+        """Return a moment not after `due_s` that is not around the close of a candle: then orders must leave at once."""
+        closed_s, length_s = self._last_close
+        if length_s < 4 * (BEFORE_CLOSE_S + AFTER_CLOSE_S):
+            return due_s
+        since_s = (due_s - closed_s) % length_s  # since the close before it
+        if since_s > length_s - BEFORE_CLOSE_S:
+            return due_s - BEFORE_CLOSE_S
+        return due_s - AFTER_CLOSE_S - BEFORE_CLOSE_S if since_s < AFTER_CLOSE_S else due_s
 
     async def _recover(self) -> None:
         """Bring the account back to work and into line with its exchange."""
         await self.engine.recover()
-        if self.desk.view is not None:
-            async with self.desk.lock:
-                await reconcile(self.engine)
+        await reconcile(self.engine)
         self.desk.is_exchange_down = False
         self._failures = 0
 
@@ -167,13 +183,14 @@ class Worker:
         async with desk.lock:
             hints = desk.take_hints()
             symbols = {hint.symbol for hint in hints}
-            if is_due or "" in symbols:
-                await reconcile(self.engine)
-                desk.is_exchange_down = False
-            elif symbols:
+            is_everything = is_due or "" in symbols
+            if symbols and not is_everything:
                 if FUNDING_HINT in symbols:
                     await desk.record([], await sync.read_funding(desk, desk.current.memory.decision_time))
                 await self.engine.look(sorted(symbols & set(desk.account.symbols)))
+        if is_everything:
+            await reconcile(self.engine)
+            desk.is_exchange_down = False
         if is_due or self.is_behind:
             await self.engine.catch_up()
             self.is_behind = False
