@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import os
 import shutil
-import socket
 import sys
 import time
 from pathlib import Path
@@ -89,7 +88,7 @@ async def _run(arguments: argparse.Namespace, home: Path, timeframe: str, speed:
             )
             environment = child_environment(home) | {
                 "CTP__WEB__PORT": str(arguments.port),
-                "CTP__WEB__VOILA_PORT": str(free_port()),
+                "CTP__WEB__VOILA_PORT": "0",  # any that is free when it starts
             }
             for name in ("bot", "backup", "web"):
                 group.create_task(supervisor.watch(service_program(home, name, environment)))
@@ -134,13 +133,6 @@ def refuse_full_disk(home: Path) -> None:
     free_mb = shutil.disk_usage(existing).free // 1_000_000
     if free_mb < SPACE_MB:
         raise ConfigError(f"the demo needs {SPACE_MB} MB in {existing} and only {free_mb} MB are free; make room first")
-
-
-def free_port() -> int:
-    """Return a loopback port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

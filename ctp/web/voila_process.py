@@ -1,7 +1,8 @@
 """Voila as a child of the gateway: started with a scrubbed environment, started again when it dies, ended with us.
 
 Invariants:
-1. Voila listens on loopback and answers only requests with a secret that is new at every start.
+1. Voila listens on loopback and answers only requests with a secret that is new at every start; the secret is sent to
+   nobody but the child we started.
 2. Its environment, which every kernel inherits, holds no secret, and neither the database nor CTP_HOME is named in it.
 3. Live money comes first: Voila and its kernels run at nice 10 and are the first to go when memory runs out.
 """
@@ -36,10 +37,10 @@ STATIC_FOLDERS = {
     "labextensions": (_SHARE / "labextensions", _SHARE / "voila" / "labextensions"),
 }
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT")
-_START_DEADLINE_S = 60.0
 _BACKOFF_S = (0.2, 1.0, 5.0, 15.0)
 NICE = 10
 _OOM_SCORE = 500
+_LISTENING = "0A"  # in /proc/net/tcp
 
 
 class Voila:
@@ -99,23 +100,20 @@ class Voila:
                 )  # fmt: skip
         finally:
             os.close(read_end)
-        watcher = asyncio.create_task(self._announce())
+        watcher = asyncio.create_task(self._announce(self.process))
         try:
             return await self.process.wait()
         finally:
             watcher.cancel()
             self.is_ready.clear()
 
-    async def _announce(self) -> None:
-        """Set `is_ready` once the port answers."""
-        async with asyncio.timeout(_START_DEADLINE_S):
-            while True:
-                with contextlib.suppress(OSError):
-                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                    writer.close()
-                    self.is_ready.set()
-                    return
-                await asyncio.sleep(0.05)
+    async def _announce(self, process: asyncio.subprocess.Process) -> None:
+        """Set `is_ready` once our own child listens. Another program on that port must never be sent our secret."""
+        while True:
+            if listens(process.pid, self.port):
+                self.is_ready.set()
+                return
+            await asyncio.sleep(0.05)
 
     async def _end(self) -> None:
         """Ask the child to end; kill it when it does not."""
@@ -169,6 +167,27 @@ class _Lowered(Tie):
         os.nice(self._nice)
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE), "ascii")
+
+
+def listens(process: int, port: int) -> bool:
+    """Tell whether this very process listens on a port of 127.0.0.1."""
+    here = f"0100007F:{port:04X}"
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:])
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[1] == here and row[3] == _LISTENING}
+    if not sockets:
+        return False
+    try:
+        return any(_target(file) in sockets for file in Path(f"/proc/{process}/fd").iterdir())
+    except OSError:  # it has ended
+        return False
+
+
+def _target(link: Path) -> str:
+    """Return where a link of /proc leads; empty when it is gone meanwhile."""
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
 
 
 def _free_port() -> int:

@@ -51,7 +51,7 @@ def make_world(home: Path, now_ms: int, **web: Any) -> World:
     Minsu's perpetual account is shared with vera as viewer; alice's account `momentum live` trades real money.
     """
     settings = Settings(
-        home=home, web=WebSettings(port=0, voila_port=0, **web), paper=PaperSettings(market="generated")
+        home=home, web=WebSettings(**{"port": 0, "voila_port": 0, **web}), paper=PaperSettings(market="generated")
     )
     database = Database(settings.database_url)
     database.migrate()
