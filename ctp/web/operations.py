@@ -34,6 +34,7 @@ from ctp.web.state import GATEWAY, VISITOR, Gateway
 from ctp.web.views import EXCHANGES, command_progress
 
 PROCESSES = ("bot", "backup", "web")
+_SILENT_MS = {"telegram": 180_000}  # it listens for half a minute at a time, and pauses after trouble
 _SPACE_WARNING_BYTES = 2_000_000_000
 _MOST_DEAD, _MOST_COUNTED = 50, 500
 _CERTIFICATE_WARNING_MS = 14 * 86_400_000
@@ -83,13 +84,15 @@ def _operator(request: web.Request) -> Visitor:
 async def _view(gateway: Gateway, visitor: Visitor) -> dict[str, Any]:
     """Gather the page's contents in one reading."""
     language, now = visitor.language, gateway.clock.now_ms()
+    telegram = gateway.settings.telegram
+    watched = [*PROCESSES, *(["telegram"] if telegram.token_file is not None and telegram.commands else [])]
     is_administrator = allowed(visitor.actor, "close_all", "none")
 
     def read(connection: sa.Connection) -> dict[str, Any]:
         beats = read_heartbeats(connection)
         dead = dead_letters(connection, visitor.actor, limit=_MOST_COUNTED)
         return {
-            "processes": [_process(name, beats.get(name), language, now) for name in PROCESSES],
+            "processes": [_process(name, beats.get(name), language, now) for name in watched],
             "jobs": [_job(job, language) for job in list_jobs(connection)],
             "dead": [_dead(one, language) for one in dead[:_MOST_DEAD]],
             "dead_count": len(dead),
@@ -119,12 +122,12 @@ def _process(name: str, beat: Heartbeat | None, language: str, now_ms: int) -> d
         for fact in ("accounts", "memory_mb", "loop_lag_ms", "sockets")
         if isinstance(details.get(fact), int | float)
     ]
-    unhealthy = details.get("unhealthy")
+    unhealthy, limit = details.get("unhealthy"), _SILENT_MS.get(name, SILENT_AFTER_MS)
     return {
         "name": name,
         "word": text(f"web.operations.{name}", language),
         "age_ms": age,
-        "state": "never" if age is None else "silent" if age > SILENT_AFTER_MS else "unhealthy" if unhealthy else "alive",
+        "state": "never" if age is None else "silent" if age > limit else "unhealthy" if unhealthy else "alive",
         "facts": facts,
         "trouble": str(unhealthy) if unhealthy else "",
     }

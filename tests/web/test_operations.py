@@ -14,6 +14,7 @@ from ctp.scheduler import history
 from ctp.storage import tables
 from ctp.storage.leases import beat
 from tests.web.browserless import HTML, Site
+from tests.web.seed import set_up_channels
 from tests.web.stories import tell
 
 OTHERS = ("minsu", "alice", "vera", "quinn")
@@ -117,6 +118,11 @@ def test_silent_processes_and_failing_jobs_are_told(home: Path) -> None:
             beat(connection, "bot", now - 60_000)
         seen = (await otto.get("/api/v1/operations")).json()
         assert seen["processes"][0]["state"] == "silent"
+        assert len(seen["processes"]) == 3, "nobody has set Telegram up"
+        set_up_channels(running.gateway)
+        with running.world.database.transaction() as connection:
+            beat(connection, "telegram", now - 60_000)
+        assert (await otto.get("/api/v1/operations")).json()["processes"][3]["state"] == "alive", "it listens long"
 
     tell(home, story)
 
