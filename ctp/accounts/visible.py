@@ -132,6 +132,7 @@ class ReportView(NamedTuple):
     language: str
     status: str  # done, failed
     file: str  # below the folder of reports
+    chart: str  # likewise
     summary: dict[str, Any]
     created_at: int
 

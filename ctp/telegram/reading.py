@@ -186,7 +186,9 @@ def report(question: Question, reading: Reading) -> Answer:
     if found.status != "done":
         return Answer((*head(question, reading), Line(question.say("report.failed", day=found.period))))
     about = {"account": account.name, "mode": account.mode, "exchange": account.exchange, "quote": account.quote}
-    facts = {"day": found.period, "kind": found.kind, **found.summary, **about}
+    findings = found.summary.get("findings", ())
+    facts = {**found.summary, **about, "day": found.period, "kind": found.kind, "chart": found.chart}
+    facts["attention"] = len(findings)
     message = compose("daily_report", facts, question.person.language, question.person.zone, found.created_at)
     lines = (bold(message.title), *map(Line, message.lines), Line(message.when))
     return Answer(lines, picture=message.image)

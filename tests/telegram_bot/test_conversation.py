@@ -541,14 +541,15 @@ def test_a_report_comes_with_its_chart(stage: Stage) -> None:
                 language="en",
                 status="done",
                 file="x.html",
-                summary='{"pnl": 12.5, "trades": 2, "wins": 1, "equity": 10123.45, "chart": "x.png"}',
+                chart="x.png",
+                summary='{"pnl": 12.5, "trades": 2, "wins": 1, "equity": 10123.45, "findings": [{}, {}]}',
                 created_at=NOW,
             )
         )
     reply = only(stage.write("alice", "/report"))
     assert reply.picture == "x.png"
     assert reply.text.plain.startswith("[SIMULATED] Daily report 2023-11-13\nP&L +12.50 USDT")
-    assert "no report yet" not in reply.text.plain
+    assert "Worth a look: 2" in reply.text.plain
     assert said(stage.write("minsu", "/report")).startswith("[모의] main")
 
 

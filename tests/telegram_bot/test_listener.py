@@ -261,7 +261,8 @@ def test_a_report_s_chart_is_sent_as_a_picture(stage: Stage) -> None:
                 period="2023-11-13",
                 language="en",
                 status="done",
-                summary='{"pnl": 12.5, "chart": "x.png"}',
+                chart="x.png",
+                summary='{"pnl": 12.5}',
                 created_at=NOW,
             )
         )
