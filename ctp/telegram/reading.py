@@ -186,9 +186,8 @@ def report(question: Question, reading: Reading) -> Answer:
     if found.status != "done":
         return Answer((*head(question, reading), Line(question.say("report.failed", day=found.period))))
     about = {"account": account.name, "mode": account.mode, "exchange": account.exchange, "quote": account.quote}
-    findings = found.summary.get("findings", ())
-    facts = {**found.summary, **about, "day": found.period, "kind": found.kind, "chart": found.chart}
-    facts["attention"] = len(findings)
+    what = {"day": found.period, "kind": found.kind, "chart": found.chart}
+    facts = {**found.summary, **about, **what, "attention": len(found.summary.get("findings", ()))}
     message = compose("daily_report", facts, question.person.language, question.person.zone, found.created_at)
     lines = (bold(message.title), *map(Line, message.lines), Line(message.when))
     return Answer(lines, picture=message.image)

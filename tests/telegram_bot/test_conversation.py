@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from ctp.storage.database import Database
 from ctp.storage.leases import beat
 from ctp.telegram.catalogue import COMMANDING, GENERAL, NAMES, READING, menu, read_command
 from tests.accounts.people import NOW, SHELL
+from tests.conftest import ROOT
 from tests.telegram_bot.entities import read_markdown
 from tests.telegram_bot.scene import BTC, ETH, SENDERS, Commanded, Stage, buttons, only, said
 
@@ -69,6 +72,25 @@ def test_the_menu_names_every_command_in_both_languages() -> None:
     for language in ("ko", "en"):
         assert [name for name, _ in menu(language)] == list(NAMES)
         assert all(0 < len(about) <= 256 for _, about in menu(language))
+
+
+@pytest.mark.parametrize("page", ["telegram.md", "telegram.ko.md"])
+def test_the_documents_name_every_command(page: str) -> None:
+    listed = re.findall(r"`/([a-z]+)", (ROOT / "docs" / page).read_text("utf-8"))
+    assert set(NAMES) == set(listed) - {"newbot"}
+
+
+def test_whatever_is_written_gets_a_readable_answer_and_does_nothing(stage: Stage) -> None:
+    """A hundred lines of nonsense, some of it behind a command."""
+    chance = random.Random(7)
+    signs = "_*[]()~`>#+-=|{}.!\\/:\u202e\n\x00 가😀aZ09"
+    for _ in range(100):
+        nonsense = "".join(chance.choices(signs, k=chance.randint(0, 30)))
+        written = chance.choice(("", "/", *(f"/{name} " for name in (*READING, "closeall", "forceexit", "nope")))) + nonsense
+        for reply in stage.write("alice", written).replies:
+            assert read_markdown(reply.text.markdown).text == reply.text.plain
+        stage.clock.tick(3)
+    assert stage.commands() == []
 
 
 @pytest.mark.parametrize(
@@ -206,7 +228,7 @@ def test_there_is_no_way_to_parameters_keys_or_capital(stage: Stage) -> None:
             }
 
     before = picture()
-    words = ("", "main", "close", "all", BTC, "risk_fraction=0.5", "leverage 125", '{"risk": 1}', "5", "main 0.5")
+    words = ("", "close", "all", BTC, "risk_fraction=0.5", "main leverage 125")
     for name, rest in itertools.product((*NAMES, "forcelong", "reload_config", "set", "risk"), words):
         heeded = stage.write("alice", f"/{name} {rest}")
         for reply in heeded.replies:
@@ -554,7 +576,7 @@ def test_a_report_comes_with_its_chart(stage: Stage) -> None:
 
 
 def test_a_long_answer_fits(stage: Stage) -> None:
-    for number in range(60):
+    for number in range(45):
         stage.give_history(stage.add_account("quinn", f"account number {number:02d} {'x' * 40}"))
     reply = only(stage.write("quinn", "/status"))
     assert reply.text.plain.endswith("…")
