@@ -144,7 +144,7 @@ def test_language_theme_and_colours_are_chosen_and_kept(pages: Pages) -> None:
     expect(page.locator("h1")).to_have_text("내 정보와 보안")
     root = page.locator("html")
     assert [root.get_attribute(name) for name in ("lang", "data-theme", "data-rise")] == ["ko", "light", "red"]
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(242, 245, 249)"
+    expect(page.locator("body")).to_have_css("background-color", "rgb(242, 245, 249)")
     page.click("form[action='/logout'] button")
     page.wait_for_url(f"{pages.base}/login")
     expect(visit.log_in().locator("h1")).to_have_text("quinn 님의 계좌")
