@@ -40,7 +40,7 @@ def postgres_server() -> Iterator[str]:
     if binaries is None:
         pytest.fail("--postgres: no PostgreSQL server programs in /usr/lib/postgresql/*/bin; install the package")
     with throwaway_server(binaries) as address:
-        tables = Database(_new_postgres(address, "tables"))
+        tables = Database(new_postgres(address, "tables"))
         tables.migrate()
         tables.close()
         yield address
@@ -67,7 +67,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the address of a database without any table."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'empty.db'}"
-    return _new_postgres(request.getfixturevalue("postgres_server"), f"empty{next(_numbers)}")
+    return new_postgres(request.getfixturevalue("postgres_server"), f"empty{next(_numbers)}")
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def database(database_url: str) -> Iterator[Database]:
     made.close()
 
 
-def _new_postgres(address: str, name: str) -> str:
+def new_postgres(address: str, name: str) -> str:
     """Create a database on the server and return its address."""
     with _administrator(address.format(name="postgres")) as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE template0"))

@@ -27,7 +27,7 @@ from ctp.backup.keys import BackupKeys
 from ctp.backup.manifest import CONFIGURATION, FULL, Manifest
 from ctp.backup.pieces import Archive, open_archive
 from ctp.backup.settle import RestoredAccount, check_door_to_live, live_parameters, settle
-from ctp.backup.swap import copy_aside, has_schema, refuse_when_used, swap_file
+from ctp.backup.swap import copy_aside, has_schema, keep_last_copies, refuse_when_used, swap_file
 from ctp.backup.target import LocalTarget, Target
 from ctp.config import BackupSettings, DatabaseSettings, Settings
 from ctp.errors import BackupDamaged, ConfigError, CtpError, NotAllowed
@@ -159,7 +159,9 @@ def _change_sqlite(outcome: _Outcome) -> None:
     database.close()
     if database.file.exists():
         stamp = datetime.fromtimestamp(outcome.now_ms / 1000, UTC).strftime(_UTC_NAME)
-        outcome.safety = str(copy_aside(database.file, outcome.settings.folder("before-restore") / stamp))
+        copies = outcome.settings.folder("before-restore")
+        outcome.safety = str(copy_aside(database.file, copies / stamp))
+        keep_last_copies(copies)
     checkpoint("copied aside")
     swap_file(file, database.file, checkpoint)
     shutil.rmtree(scratch, ignore_errors=True)

@@ -49,12 +49,12 @@ def has_schema(database: Database) -> bool:
 
 
 def copy_aside(file: Path, folder: Path) -> Path:
-    """Keep the old database under another name, without copying it; returns where. Only the last few are kept.
+    """Keep the old database under another name, without copying it; returns where.
 
     Raises NotAllowed when somebody has it open.
     """
     if is_readable(file):
-        _fold_log(file)
+        fold_log(file)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for old in (file, *(file.with_name(file.name + ending) for ending in _COMPANIONS)):
         if old.exists():
@@ -62,9 +62,13 @@ def copy_aside(file: Path, folder: Path) -> Path:
             kept.unlink(missing_ok=True)
             os.link(old, kept)
     sync_folder(folder)
-    for older in sorted(folder.parent.iterdir())[:-_COPIES_KEPT]:
-        shutil.rmtree(older)
     return folder
+
+
+def keep_last_copies(folder: Path) -> None:
+    """Remove all but the newest few of the databases that restores put aside, named by their time."""
+    for older in sorted(folder.iterdir())[:-_COPIES_KEPT]:
+        shutil.rmtree(older)
 
 
 def swap_file(new: Path, file: Path, checkpoint: Callable[[str], None]) -> None:
@@ -92,7 +96,7 @@ def is_readable(file: Path) -> bool:
     return True
 
 
-def _fold_log(file: Path) -> None:
+def fold_log(file: Path) -> None:
     """Bring everything from the write-ahead log into the file and take the log away; needs the file alone."""
     connection = sqlite3.connect(file, timeout=2.0, isolation_level=None)
     try:
