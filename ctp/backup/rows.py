@@ -20,17 +20,20 @@ import sqlalchemy as sa
 from ctp.backup.shapes import TableShape
 
 COLD_ROWS, HOT_ROWS = 512, 64
-# Tables whose rows change after they were written: smaller groups, so that less is stored anew.
+# Tables whose rows change after they were written, or that grow in many places at once (one for each account and
+# symbol): smaller groups, so that less is stored anew.
 HOT = frozenset(
     {
         "account_states",
         "commands",
         "contacts",
         "deliveries",
+        "equity_samples",
         "heartbeats",
         "job_runs",
         "jobs",
         "leases",
+        "live_candles",
         "login_failures",
         "notices",
         "orders",
