@@ -33,9 +33,8 @@ from ctp.storage.tables import (
     sessions,
 )
 from ctp.trading.parameters import read_parameters
-from ctp.trading.store import PAUSED, STOPPED
+from ctp.trading.store import PAUSED, RESTORED, STOPPED
 
-RESTORED = "restored"
 _DECIDING = ("strategy", "strategy_parameters", "risk_parameters", "source_hash")
 
 

@@ -44,6 +44,7 @@ CLIENT_ORDER_ID_LIMIT = 36
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _RANK = {status: rank for rank, status in enumerate(STATUSES)}
 _LETTER = {ENTRY: "e", EXIT: "x", STOP: "s", TAKE: "t", EMERGENCY: "m"}
+_PURPOSE = {letter: purpose for purpose, letter in _LETTER.items()}
 
 
 class Progress(NamedTuple):
@@ -87,6 +88,28 @@ def client_order_id(account_id: int, symbol: str, candle_time: int, purpose: str
     if len(made) > CLIENT_ORDER_ID_LIMIT:
         raise ValueError(f"client order id {made!r} is longer than {CLIENT_ORDER_ID_LIMIT}")
     return made
+
+
+class OrderName(NamedTuple):
+    """What a client order id of ours tells."""
+
+    candle_time: int
+    purpose: str
+    attempt: int
+
+
+def read_order_id(order_id: str, account_id: int, symbol: str) -> OrderName | None:
+    """Return what a client order id says; None when it was not made for this account and symbol."""
+    if not is_ours(order_id, account_id):
+        return None
+    parts = order_id.split("-")
+    if len(parts) != 4 or parts[3][:1] not in _PURPOSE:
+        return None
+    try:
+        told = OrderName(int(parts[2], 36) * 1000, _PURPOSE[parts[3][0]], int(parts[3][1:], 36))
+    except ValueError:
+        return None
+    return told if client_order_id(account_id, symbol, *told) == order_id else None
 
 
 def is_ours(order_id: str, account_id: int) -> bool:

@@ -74,6 +74,7 @@ class Conditions(NamedTuple):
     dropped: Mapping[str, Plan] = {}  # symbols without a candle since a gap dropped their entry
     lock: Fact | None = None  # the day was locked since the last decision
     shortfall: float = 0.0  # how much less than the balance the wallet holds
+    relived: frozenset[str] = frozenset()  # symbols whose entry at this close the exchange has already (`lost_orders`)
 
 
 class PlannedOrder(NamedTuple):
@@ -107,6 +108,8 @@ class Decided(NamedTuple):
 
 def gate_of(symbol: str, conditions: Conditions) -> int:
     """Return the refusal that comes from outside the definition, the first that applies, or ALLOWED."""
+    if symbol in conditions.relived:
+        return ALLOWED
     if not conditions.is_running:
         return PAUSED
     if symbol in conditions.unavailable or symbol in conditions.in_flight:

@@ -19,6 +19,7 @@ from ctp.clock import Clock
 from ctp.config import TradingSettings
 from ctp.core.orders import EMERGENCY, ENTRY, EXIT, STOP, TAKE, client_order_id, is_ours
 from ctp.core.types import Market, TraderState
+from ctp.errors import OrderMissing
 from ctp.logs import logger
 from ctp.trading import notices, rows
 from ctp.trading.decision import Rules
@@ -61,6 +62,7 @@ class Desk:
     shortfall: float = 0.0  # how much less than the balance the wallet held when last asked
     is_exchange_down: bool = False
     key_error: str = ""
+    is_restored: bool = False  # from a backup: the exchange may know orders of ours that the database does not
 
     def __post_init__(self) -> None:
         """Make what every desk has of its own."""
@@ -229,7 +231,20 @@ class Desk:
     async def attempt(self, symbol: str, candle_time: int, purpose: str) -> int:
         """Return the number of the next attempt of one purpose at one candle."""
         account_id = self.account.id
-        return await self.run(lambda c: rows.attempts_made(c, account_id, symbol, candle_time, purpose))
+        number = await self.run(lambda c: rows.attempts_made(c, account_id, symbol, candle_time, purpose))
+        while self.is_restored and await self._exists(symbol, candle_time, purpose, number):
+            number += 1  # made after the backup: an id is never used twice
+        return number
+
+    async def _exists(self, symbol: str, candle_time: int, purpose: str, number: int) -> bool:
+        """Return whether the exchange knows an order of this name."""
+        try:
+            await self.exchange.find(
+                symbol, client_order_id(self.account.id, symbol, candle_time, purpose, number), purpose
+            )
+        except OrderMissing:
+            return False
+        return True
 
     def has_exit_under_way(self, symbol: str) -> bool:
         """Return whether an order that closes the position is unfinished."""

@@ -25,11 +25,12 @@ from ctp.trading.desk import Desk
 from ctp.trading.equity_watch import Breach, breach_between_closes, lock_fact
 from ctp.trading.exchange import CandleUpdate, PublicMarket
 from ctp.trading.fold import LOCK, Memory, fold
+from ctp.trading.lost_orders import relive
 from ctp.trading.memory_text import forget_indicators, read_memory
 from ctp.trading.parameters import read_parameters
 from ctp.trading.protection import carry_out, settle_down
 from ctp.trading.rows import OrderRow
-from ctp.trading.store import RUNNING, STOPPED
+from ctp.trading.store import RESTORED, RUNNING, STOPPED
 
 MOST_MISSED = 1000  # candles asked for at once when catching up
 NOT_KNOWN = (ExchangeDown, ExchangeBusy)
@@ -54,6 +55,7 @@ class Engine:
         desk = self.desk
         row = await desk.run(lambda c: desk.store.read_row(c, desk.clock.now_ms()))
         desk.status = row.status
+        desk.is_restored = row.status_reason.startswith(RESTORED)
         if row.core_state == "{}":
             return
         rules = await self.read_rules()
@@ -81,7 +83,7 @@ class Engine:
         desk.rules, desk.view = rules, view
         desk.last_fill_ids = await desk.run(lambda c: rows.last_fill_ids(c, desk.account.id))
 
-    async def _reload(self) -> None:
+    async def reload(self) -> None:
         """Forget the memory in this process and read the committed one."""
         desk = self.desk
         row = await desk.run(lambda c: desk.store.read_row(c, desk.clock.now_ms()))
@@ -150,6 +152,8 @@ class Engine:
             if self.desk.view is None:
                 self.is_ready = True
                 return
+            if self.desk.is_restored:
+                await relive(self)
             await self.look(self.desk.account.symbols)
             self.is_ready = True
         await self.catch_up()
@@ -224,14 +228,14 @@ class Engine:
         async with desk.lock:
             while desk.view is not None:
                 since = desk.current.memory.decision_time + desk.account.timeframe_ms
-                by_time = await self._missed(since)
+                by_time = await self.missed(since)
                 if not by_time:
                     return
                 market_now = await self.public.market_time(desk.account.symbols[0])
                 for time in sorted(by_time):
                     await self._close(time, by_time[time], market_now)
 
-    async def _missed(self, since: int) -> dict[int, dict[str, Candle]]:
+    async def missed(self, since: int) -> dict[int, dict[str, Candle]]:
         """Return the closed candles from `since` on, by open time and symbol."""
         symbols, timeframe = self.desk.account.symbols, self.desk.account.timeframe
         found = await asyncio.gather(*(self.public.candles(one, timeframe, since, MOST_MISSED) for one in symbols))
@@ -269,14 +273,14 @@ class Engine:
         conditions = self._conditions(time, market_now, unavailable)
         conditions = conditions._replace(dropped=await self._dropped(candles))
         decided = decide_close(rules, folded, candles, time, conditions)
-        planned = [self._order_row(one, time) for one in decided.orders]
+        planned = [self.order_row(one, time) for one in decided.orders]
         now_ms = desk.clock.now_ms()
         after = desk.store.after_decision(view, decided, planned, rules)
         current = after.folded.memory
         try:
             await desk.run(lambda c: desk.store.commit_decision(c, decided, planned, current, rules, now_ms))
         except BaseException:
-            await asyncio.shield(self._reload())
+            await asyncio.shield(self.reload())
             raise
         desk.view = after
         desk.checkpoint("decided")
@@ -391,7 +395,7 @@ class Engine:
             shortfall=desk.shortfall,
         )
 
-    def _order_row(self, order: PlannedOrder, time: int) -> OrderRow:
+    def order_row(self, order: PlannedOrder, time: int) -> OrderRow:
         """Return the row of an order that a decision planned."""
         plan = "{}"
         if order.purpose == ENTRY:

@@ -29,6 +29,7 @@ from ctp.trading.memory_text import write_memory
 from ctp.trading.rows import OrderNews, OrderRow
 
 RUNNING, PAUSED, STOPPED, BLOCKED = "running", "paused", "stopped", "blocked"
+RESTORED = "restored"  # how the reason of a status begins that a restored backup set
 
 
 @dataclasses.dataclass(frozen=True)

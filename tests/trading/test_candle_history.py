@@ -87,7 +87,7 @@ def test_catching_up_asks_again_for_a_symbol_that_was_asked_too_early() -> None:
 
     public = TwoSymbols()
     engine = Engine(Desk, public)  # type: ignore[arg-type]
-    missed = asyncio.run(engine._missed(START))
+    missed = asyncio.run(engine.missed(START))
     assert {time: sorted(candles) for time, candles in missed.items()} == {
         START: ["BTC/USDT", "ETH/USDT"],
         START + HOUR: ["BTC/USDT", "ETH/USDT"],
