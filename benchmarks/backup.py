@@ -39,6 +39,7 @@ START = 1_735_689_600_000
 NOW = START + 400 * 24 * HOUR
 LIMITS = {"full_s": 3.0, "full_mb": 35.0, "incremental_s": 2.0, "incremental_mb": 1.0, "restore_s": 5.0}
 COMMITS = 400
+NUMBERS = ("rsi", "close", "volume_ratio", "equity", "budget", "room", "stop", "balance")
 
 
 class Result(NamedTuple):
@@ -72,7 +73,7 @@ def main() -> None:
         waits = measure_waiting(Path(folder), base)
     document = {
         "database_mb": round(size, 1),
-        "results": [{key: value if key == "name" else round(value, 3) for key, value in one._asdict().items()} for one in results],
+        "results": [{name: _rounded(value) for name, value in one._asdict().items()} for one in results],
         "left_out": [f"{name} is not installed" for name in missing],
         "commit_ms": waits,
         "limits": LIMITS,
@@ -82,6 +83,11 @@ def main() -> None:
     failed = [f"{name} {ours[name]:.2f} > {limit}" for name, limit in LIMITS.items() if ours[name] > limit]
     if failed and arguments.megabytes <= 100:
         sys.exit("past the limit: " + ", ".join(failed))
+
+
+def _rounded(value: float | str) -> float | str:
+    """Return a number as it is printed."""
+    return value if isinstance(value, str) else round(value, 3)
 
 
 def table(document: dict[str, object], results: list[Result]) -> str:
@@ -126,21 +132,23 @@ def write(database: Database, chance: random.Random, first: int, units: int) -> 
     for number in range(first, first + units):
         account, hour = number % 20 + 1, number // 20
         at, price = START + hour * HOUR, 60_000 * chance.lognormvariate(0, 0.2)
-        numbers = {name: price * chance.random() for name in ("rsi", "close", "volume_ratio", "equity", "budget", "room", "stop", "balance")}
+        numbers = {name: price * chance.random() for name in NUMBERS}
         made.setdefault(decisions, []).append(
             {"account_id": account, "symbol": "BTC/USDT:USDT", "candle_time": at, "outcome": "hold", "reason": "hold",
              "numbers": json.dumps(numbers), "parameter_version": 1, "decided_at": at}
         )  # fmt: skip
         made.setdefault(equity_samples, []).append({"account_id": account, "time": at, "equity": price, "balance": price * 1.1})
         made.setdefault(live_candles, []).append(
-            {"exchange": "binanceusdm", "market": "paper", "symbol": f"C{account}/USDT", "timeframe": "1h", "time": at, "open": price,
-             "high": price * 1.01, "low": price * 0.99, "close": price * 1.001, "volume": chance.random() * 1e4, "closed": True}
+            {"exchange": "binanceusdm", "market": "paper", "symbol": f"C{account}/USDT", "timeframe": "1h", "time": at,
+             "open": price, "high": price * 1.01,
+             "low": price * 0.99, "close": price * 1.001, "volume": chance.random() * 1e4, "closed": True}
         )  # fmt: skip
         if number % 4 == 0:
             order = f"ctp{account}-{account * 7919:010x}-{at // 1000:x}-e0"  # as core.orders names them
             made.setdefault(orders, []).append(
-                {"id": order, "account_id": account, "symbol": "BTC/USDT:USDT", "purpose": "entry", "side": "buy", "type": "market",
-                 "size": 1, "reduce_only": False, "reason": "entry_signal", "status": "filled", "exchange_id": str(number),
+                {"id": order, "account_id": account, "symbol": "BTC/USDT:USDT", "purpose": "entry", "side": "buy",
+                 "type": "market", "size": 1, "reduce_only": False,
+                 "reason": "entry_signal", "status": "filled", "exchange_id": str(number),
                  "filled": 1, "candle_time": at, "planned_at": at, "updated_at": at, "plan": json.dumps(numbers)}
             )  # fmt: skip
             made.setdefault(ledger, []).append(

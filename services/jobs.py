@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ctp.backup.jobs import backup_jobs
 from ctp.clock import Clock
 from ctp.config import Settings
 from ctp.errors import CtpError
@@ -57,6 +58,7 @@ def all_jobs(settings: Settings, database: Database, clock: Clock) -> list[Job]:
             prune_runs(connection, now_ms, keep_days=kept.job_days)
 
     return [
+        *backup_jobs(settings, database),
         Job("archive", daily(3, 30, zone), archive),
         Job("logs", every(3600), logs),
         Job("reports", every(60), reports),

@@ -76,18 +76,20 @@ def make_backup(
     kind: str,
     now_ms: int,
     *,
+    patience_s: float = 0.0,
     checkpoint: Checkpoint = pass_by,
 ) -> Made:
     """Make a backup and read it back.
 
     kind: full, incremental or config. An incremental one stands on the newest full one of the same day in the
-    operator's zone; without any it becomes a full one. checkpoint: called wherever the process may die.
+    operator's zone; without any it becomes a full one. patience_s: how long another run may take to end.
+    checkpoint: called wherever the process may die.
     Raises BackupDamaged when what was written cannot be read back, StateConflict when another is at work.
     """
     database.check()
     keys = BackupKeys(settings.keys)
     keys.create()
-    with target.alone():
+    with target.alone(patience_s):
         target.sweep()
         checkpoint("swept")
         base = _base(target, keys, now_ms, settings.scheduler.zone) if kind == INCREMENTAL else None

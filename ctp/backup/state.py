@@ -15,7 +15,7 @@ from ctp.storage.tables import backup_checks, jobs
 
 DRILL, VERIFICATION = "drill", "verification"
 LATE_MS = 26 * 3_600_000
-JOBS = ("backup_full", "backup_incremental", "backup_weekly", "backup_monthly")
+JOBS = ("backup_full", "backup_incremental")
 
 
 class Check(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from ctp.backup.durable import UNFINISHED, new_file, replace_file, sync_folder
 from ctp.errors import BackupDamaged, StateConflict, StorageUnavailable
 
 OBJECTS = "objects"
+_LOOK_S = 0.2
 
 
 class Target(Protocol):
@@ -114,15 +116,19 @@ class LocalTarget:
         return len(left)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep every other backup, clean-up and restore of this folder out. Raises StateConflict when one is at work."""
+    def alone(self, patience_s: float = 0.0) -> Iterator[None]:
+        """Keep every other backup, clean-up and restore of this folder out.
+
+        patience_s: how long another may take to end. Raises StateConflict when it does not.
+        """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StateConflict(f"another backup or restore is at work in {self.folder}; try again later") from None
+            until = time.monotonic() + patience_s
+            while not _locked(descriptor):
+                if time.monotonic() >= until:
+                    raise StateConflict(f"another backup or restore is at work in {self.folder}; try again later")
+                time.sleep(_LOOK_S)
             yield
         finally:
             os.close(descriptor)
@@ -140,3 +146,12 @@ class LocalTarget:
             raise BackupDamaged(name, "a file", "nothing") from None
         except OSError as error:
             raise StorageUnavailable(f"{self.folder / name}: {error.strerror}") from error
+
+
+def _locked(descriptor: int) -> bool:
+    """Try to lock an open file; returns whether it is ours now."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -12,6 +12,7 @@ import typer
 from ctp.cli.opened import now_ms, opened_database
 from ctp.cli.output import Json, print_facts, print_json, print_table, working
 from ctp.config import Settings, load_settings
+from ctp.errors import ConfigError
 
 if TYPE_CHECKING:
     from ctp.backup.points import Point
@@ -82,6 +83,42 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: ctp backup drill")
+def drill(
+    backup: Annotated[str, typer.Argument(help="A backup's id or how it begins; empty: the newest.")] = "latest",
+    as_json: Json = False,
+) -> None:
+    """Rehearse a restore in a scratch folder: check it, recompute every balance, compare with the living database."""
+    from ctp.backup.drill import rehearse
+
+    with opened_database() as database, working("Rehearsing", quiet=as_json):
+        found = rehearse(load_settings(), database, now_ms(), backup)
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo(found.summary() + ".")
+        for problem in found.problems:
+            typer.echo(f"  {problem}")
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: ctp backup copy")
+def copy(as_json: Json = False) -> None:
+    """Copy what the second place (backup.remote) lacks, and read it back there."""
+    from ctp.backup.jobs import copy_away
+
+    settings = load_settings()
+    if not settings.backup.remote:
+        raise ConfigError("backup.remote is empty: name the second place in ctp.toml first")
+    with working("Copying", quiet=as_json):
+        copied = copy_away(settings, now_ms())
+    if as_json:
+        print_json({"copied": copied})
+    else:
+        typer.echo(f"{len(copied)} backups copied and read back there.")
+
+
 @app.command(epilog="Example: ctp backup prune --dry-run")
 def prune(dry_run: DryRun = False, as_json: Json = False) -> None:
     """Remove what retention lets go: kept are the last days, weeks and months, and always the last verified chain."""
@@ -101,17 +138,22 @@ def restore(
     backup: Annotated[str, typer.Argument(help="A backup's id or how it begins, or `latest`.")],
     dry_run: DryRun = False,
     into: Annotated[Path | None, typer.Option("--into", help="Restore into this new folder instead of the home.")] = None,
+    remote: Annotated[bool, typer.Option("--remote", help="Take the archive from backup.remote.")] = False,
     override: Annotated[str, typer.Option(help="Why live accounts may go back to other parameters; logged.")] = "",
     as_json: Json = False,
 ) -> None:
     """Bring everything back to a backup; accounts come up paused and wait for Start. The services must be stopped."""
     from ctp.backup.comparing import compare_with_live
     from ctp.backup.points import find_point
+    from ctp.backup.remote import remote_target
     from ctp.backup.restore import restore_home, settings_for
     from ctp.backup.target import LocalTarget
 
     settings = load_settings()
-    target = LocalTarget(settings.backups)
+    there = remote_target(settings) if remote else None
+    if remote and there is None:
+        raise ConfigError("backup.remote is empty: name the second place in ctp.toml first")
+    target = there or LocalTarget(settings.backups)
     point = find_point(target, backup)
     place = settings if into is None else settings_for(settings, into)
     if dry_run:

@@ -32,7 +32,7 @@ from ctp.core.orders import (
     client_order_id,
     read_order_id,
 )
-from ctp.core.types import FLAT, LONG
+from ctp.core.types import FLAT, LONG, Candle
 from ctp.errors import OrderMissing
 from ctp.storage.tables import orders
 from ctp.trading import rows, sync
@@ -158,7 +158,7 @@ class _Story:
             if fact is not None:
                 await self.desk.record([], [fact])
 
-    async def decide(self, time: int, candles: dict[str, object]) -> None:
+    async def decide(self, time: int, candles: dict[str, Candle]) -> None:
         """Decide on one candle close as it was decided then, and write the orders that the exchange has."""
         desk, rules = self.desk, self.desk.terms
         view = desk.current
@@ -173,7 +173,7 @@ class _Story:
             in_flight=view.in_flight(),
             relived=frozenset(entered),
         )
-        decided = decide_close(rules, folded, candles, time, conditions)  # type: ignore[arg-type]
+        decided = decide_close(rules, folded, candles, time, conditions)
         planned = [self.engine.order_row(one, time) for one in decided.orders]
         written = []
         for row in planned:

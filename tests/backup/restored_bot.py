@@ -9,8 +9,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-
-
 from ctp.backup.create import make_backup
 from ctp.backup.points import list_points
 from ctp.backup.restore import restore_home

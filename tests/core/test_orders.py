@@ -18,6 +18,7 @@ from ctp.core.orders import (
     client_order_id,
     is_ours,
     join,
+    read_order_id,
 )
 
 SIZE = Decimal(10)
@@ -77,3 +78,14 @@ def test_different_attempts_have_different_ids_that_every_exchange_accepts(one: 
 def test_a_persons_order_is_not_ours() -> None:
     assert not is_ours("web_AbC123", 1)
     assert not is_ours("ctp12-aaaa", 1)
+
+
+@given(IDS)
+def test_an_order_id_tells_what_it_was_made_from(parts: tuple[int, str, int, str, int]) -> None:
+    """After a backup was restored the exchange's ids are all that is left of an order."""
+    account_id, symbol, candle_time, purpose, attempt = parts
+    order_id = client_order_id(*parts)
+    assert read_order_id(order_id, account_id, symbol) == (candle_time, purpose, attempt)
+    assert read_order_id(order_id, account_id + 1, symbol) is None
+    assert read_order_id(order_id, account_id, "XRP/USDT") is None
+    assert read_order_id(order_id[:-1] + "!", account_id, symbol) is None

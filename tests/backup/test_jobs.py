@@ -1,0 +1,105 @@
+"""What is done by the clock, the rehearsal, and how backups stand."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+import sqlalchemy as sa
+
+from ctp.backup.drill import rehearse
+from ctp.backup.jobs import backup_jobs, verify_all
+from ctp.backup.state import backup_state
+from ctp.config import DatabaseSettings, Settings
+from ctp.errors import BackupDamaged
+from ctp.scheduler import history
+from ctp.storage.tables import account_states, ledger
+from tests.backup.made import HOUR, NOW, back_up, filled_home, home_at, opened
+from tests.backup.restored_bot import BUSY
+from tests.trading.rig import trading_rig, walk
+
+SEOUL = ZoneInfo("Asia/Seoul")
+
+
+def test_the_schedule_is_the_one_that_was_promised(tmp_path: Path, sqlite_template: Path) -> None:
+    """Full at 02:00, incremental every four hours, settings on Sunday, clean-up and rehearsal monthly."""
+    settings = filled_home(tmp_path / "home", sqlite_template, rows=1)
+    with opened(settings) as database:
+        jobs = {job.name: job for job in backup_jobs(settings, database)}
+    due = {
+        name: datetime.fromtimestamp(job.schedule.next_after(NOW) / 1000, SEOUL).strftime("%a %d %H:%M")
+        for name, job in jobs.items()
+    }
+    now = datetime.fromtimestamp(NOW / 1000, SEOUL)
+    assert now.strftime("%a %d %H:%M") == "Fri 15 17:00"
+    assert due == {
+        "backup_full": "Sat 16 02:00",
+        "backup_incremental": "Fri 15 21:00",
+        "backup_config": "Sun 17 02:30",
+        "backup_verify": "Sun 17 03:00",
+        "backup_prune": "Mon 01 04:00",
+        "backup_drill": "Mon 01 04:30",
+    }
+
+
+def test_jobs_run_and_their_results_stand_on_the_page(tmp_path: Path, sqlite_template: Path) -> None:
+    """Full, incremental, settings, verification, clean-up; then a damaged pack is told."""
+    settings = home_at(tmp_path / "home")
+    (settings.home / "ctp.db").write_bytes(sqlite_template.read_bytes())
+    with opened(settings) as database:
+        jobs = {job.name: job for job in backup_jobs(settings, database)}
+        with database.transaction() as connection:
+            assert backup_state(settings, connection, NOW).is_late
+            history.register(connection, {"backup_incremental": ("every 14400 s", NOW + 4 * HOUR)}, NOW)
+        for number, name in enumerate(("full", "incremental", "config", "verify", "drill", "prune")):
+            jobs[f"backup_{name}"].run(NOW + number)
+        with database.reading() as connection:
+            state = backup_state(settings, connection, NOW + HOUR)
+        assert (state.full_at, state.incremental_at, state.points) == (NOW, NOW + 1, 3)
+        assert not state.is_late and state.damaged == () and state.next_at == NOW + 4 * HOUR
+        assert state.verification is not None and state.verification.summary == "3 backups read back, 0 damaged"
+        assert state.drill is not None and state.drill.ok
+        pack = next(settings.backups.glob("*-full.pack"))
+        pack.write_bytes(pack.read_bytes()[:-5])
+        with pytest.raises(BackupDamaged, match="full"):
+            verify_all(settings, database, NOW + HOUR)
+        with database.reading() as connection:
+            state = backup_state(settings, connection, NOW + HOUR)
+        assert len(state.damaged) == 2  # the incremental one stands on it
+        assert state.verification is not None and not state.verification.ok
+
+
+def test_a_rehearsal_recomputes_every_balance_and_finds_what_was_tampered_with(tmp_path: Path) -> None:
+    """A real account with trades; then a balance, then an old ledger row are changed behind our back."""
+
+    async def trade() -> Settings:
+        columns = {"BTC/USDT:USDT": walk(5, 300, 60_000.0, tick=0.1)}
+        async with trading_rig(tmp_path, columns, history=100) as rig:
+            account = rig.add_account(list(columns), strategy=BUSY, risk={"max_drawdown": 1})
+            await rig.start_bot()
+            assert await rig.command(account, "start") == "done"
+            await rig.advance([account], 12)
+            assert rig.trades(account)
+            await rig.stop_bot()
+            return rig.settings.model_copy(update={"database": DatabaseSettings(url=f"sqlite:///{tmp_path / 'ctp.db'}")})
+
+    settings = asyncio.run(trade())
+    back_up(settings, "full", NOW)
+    with opened(settings) as database:
+        found = rehearse(settings, database, NOW)
+        assert (found.ok, found.accounts) == (True, 1), found.problems
+        with database.transaction() as connection:
+            connection.execute(sa.update(account_states).values(balance=account_states.c.balance + 1))
+        back_up(settings, "full", NOW + HOUR)
+        found = rehearse(settings, database, NOW + HOUR)
+        assert not found.ok and "recomputed from its ledger" in found.problems[0]
+        with database.transaction() as connection:
+            connection.execute(sa.update(account_states).values(balance=account_states.c.balance - 1))
+        back_up(settings, "full", NOW + 2 * HOUR)
+        with database.transaction() as connection:
+            connection.execute(sa.delete(ledger).where(ledger.c.id == 2))
+        found = rehearse(settings, database, NOW + 2 * HOUR)
+        assert not found.ok and "table ledger" in found.problems[0]
