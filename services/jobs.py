@@ -40,12 +40,15 @@ def all_jobs(settings: Settings, database: Database, clock: Clock) -> list[Job]:
 
     def reports(now_ms: int) -> None:
         from ctp.reports import due_reports, make_report
+        from ctp.reports.backups import BackupSection
+        from ctp.reports.sections import DRIFT, Unavailable
 
+        sections = (Unavailable(DRIFT), BackupSection(settings, clock))
         with database.reading() as connection:
             due = due_reports(connection, now_ms)
         for one in due:
             try:
-                make_report(settings, database, one.account_id, one.user_id, one.kind, one.period, clock)
+                make_report(settings, database, one.account_id, one.user_id, one.kind, one.period, clock, sections)
             except CtpError as error:  # the account or its reader went away meanwhile; the others still want theirs
                 log.warning("report_not_made", account=one.account_id, user=one.user_id, error=str(error))
 

@@ -13,8 +13,11 @@ import sqlalchemy as sa
 from ctp.backup.drill import rehearse
 from ctp.backup.jobs import backup_jobs, verify_all
 from ctp.backup.state import backup_state
+from ctp.clock import ManualClock
 from ctp.config import DatabaseSettings, Settings
 from ctp.errors import BackupDamaged
+from ctp.i18n import text
+from ctp.reports.backups import BackupSection
 from ctp.scheduler import history
 from ctp.storage.tables import account_states, ledger
 from tests.backup.made import HOUR, NOW, back_up, filled_home, home_at, opened
@@ -68,6 +71,9 @@ def test_jobs_run_and_their_results_stand_on_the_page(tmp_path: Path, sqlite_tem
             verify_all(settings, database, NOW + HOUR)
         with database.reading() as connection:
             state = backup_state(settings, connection, NOW + HOUR)
+            section = BackupSection(settings, ManualClock(NOW + HOUR)).tell(connection, 1, None)  # type: ignore[arg-type]
+        assert section.sentence == "report.backups.attention" and section.facts["damaged"] == 2
+        assert "2027-01-15 17:00" in text(section.sentence, "ko", **section.facts)
         assert len(state.damaged) == 2  # the incremental one stands on it
         assert state.verification is not None and not state.verification.ok
 
