@@ -27,6 +27,7 @@ from ctp.errors import InputError, NotAllowed
 from ctp.logs import redact
 from ctp.notifiers.kinds import reachable_channels, switch_first_on
 from ctp.notifiers.outbox import tell_over
+from ctp.notifiers.web import put_on_the_web
 from ctp.storage.database import insert_or
 from ctp.storage.tables import contacts, deliveries, notices, users
 
@@ -187,7 +188,7 @@ def block_contact(connection: sa.Connection, user_id: int, channel: str, reason:
     )
     if blocked.rowcount == 0:
         return False
-    _give_up_waiting(connection, user_id, channel, f"the address is blocked: {reason}")
+    _give_up_waiting(connection, user_id, channel, f"the address is blocked: {reason}", now_ms)
     actor = _actor_of(connection, user_id, "scheduler")
     record(connection, actor, "contact.block", f"user:{user_id}", now_ms, channel=channel)
     facts = {"what": f"{channel}_blocked", "reason": reason}
@@ -246,14 +247,15 @@ def _remove(connection: sa.Connection, actor: Actor, user_id: int, channel: str,
     if gone:
         if channel == "email":
             _forget_mailed_codes(connection, user_id)
-        _give_up_waiting(connection, user_id, channel, "the person removed this address")
+        _give_up_waiting(connection, user_id, channel, "the person removed this address", now_ms)
         record(connection, actor, "contact.remove", f"user:{user_id}", now_ms, channel=channel)
     return gone
 
 
-def _give_up_waiting(connection: sa.Connection, user_id: int, channel: str, reason: str) -> None:
-    """Mark what waits for an address as dead, with the reason."""
+def _give_up_waiting(connection: sa.Connection, user_id: int, channel: str, reason: str, now_ms: int) -> None:
+    """Mark what waits for an address as dead, with the reason; its reader finds it on the web."""
     waiting = (deliveries.c.user_id == user_id, deliveries.c.channel == channel, deliveries.c.status == "waiting")
+    put_on_the_web(connection, notices.c.id.in_(sa.select(deliveries.c.notice_id).where(*waiting)), now_ms)
     connection.execute(sa.update(deliveries).where(*waiting).values(status="dead", error=redact(reason)[:256]))
 
 

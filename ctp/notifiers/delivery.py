@@ -28,7 +28,9 @@ from ctp.notifiers.pacing import Pacer
 from ctp.notifiers.quiet import is_quiet
 from ctp.notifiers.trouble import tell_channel_down, tell_channel_up
 from ctp.notifiers.undeliverable import after_death
+from ctp.notifiers.web import put_on_the_web
 from ctp.storage.database import Database
+from ctp.storage.tables import notices
 
 # Attempts under way on a channel. Few: a worker that is killed repeats at most what its channels were just answering.
 AT_ONCE = 4
@@ -181,6 +183,8 @@ class DeliveryWorker:
             if room[head.channel] <= 0:
                 continue
             address, why_not = head.target(now_ms)
+            if head.status == "leased" and head.attempts >= self._rules.attempts:
+                why_not = "its worker ended at every attempt"
             if why_not:
                 chosen.append((head, "", why_not))
                 continue
@@ -215,6 +219,7 @@ class DeliveryWorker:
             for head, address, why_not in chosen:
                 if why_not:
                     change(connection, head, {"status": "dead", "error": why_not, "leased_until": None})
+                    put_on_the_web(connection, notices.c.id == head.notice_id, now_ms)
                 elif head.status == "leased" and (head.notice_id, head.channel, head.attempts) in sent:
                     values = {"status": "delivered", "delivered_at": now_ms, "leased_until": None, "leased_by": None}
                     change(connection, head, values)  # its worker was killed after the channel had taken it

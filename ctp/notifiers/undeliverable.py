@@ -15,7 +15,7 @@ from ctp.accounts.rights import Actor, require
 from ctp.notifiers.contacts import CODE_KIND, block_contact
 from ctp.notifiers.leasing import Leased
 from ctp.notifiers.outbox import tell_over
-from ctp.storage.database import insert_or
+from ctp.notifiers.web import put_on_the_web
 from ctp.storage.tables import contacts, deliveries, notices, users
 
 
@@ -42,12 +42,7 @@ def after_death(
         facts = {"what": "code_refused", "reason": reason}
         tell_over(connection, ["web"], user_id, "system_error", facts, f"code_refused:{leased.notice_id}", now_ms)
         return
-    web = {"notice_id": leased.notice_id, "channel": "web", "user_id": user_id, "status": "delivered"}
-    connection.execute(
-        insert_or(connection, deliveries)
-        .values(due_at=now_ms, delivered_at=now_ms, turn=0 if leased.urgent else 1, **web)
-        .on_conflict_do_nothing()
-    )
+    put_on_the_web(connection, notices.c.id == leased.notice_id, now_ms)
     if is_address_refused:
         current = sa.select(contacts.c.address).where(
             contacts.c.user_id == user_id, contacts.c.channel == leased.channel

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from ctp.notifiers.kinds import KINDS
+from ctp.storage.database import insert_or
 from ctp.storage.tables import deliveries, notices
 
 
@@ -75,6 +77,19 @@ def mark_read(connection: sa.Connection, user_id: int | None, now_ms: int, ids: 
     if ids is not None:
         which.append(notices.c.id.in_(ids))
     return connection.execute(sa.update(notices).where(*which).values(read_at=now_ms)).rowcount
+
+
+def put_on_the_web(connection: sa.Connection, which: sa.ColumnElement[bool], now_ms: int) -> None:
+    """Put notices among those their readers find on the web, whatever they chose; which: a condition on `notices`.
+
+    For what another channel gave up. Codes and test messages are no notices to keep.
+    """
+    given = (sa.literal(value) for value in ("web", "delivered", 0))
+    now = sa.literal(now_ms, sa.BigInteger)
+    turn = sa.case((notices.c.urgent, 0), else_=1)
+    columns = ["notice_id", "channel", "status", "attempts", "due_at", "delivered_at", "user_id", "turn"]
+    found = sa.select(notices.c.id, *given, now, now, notices.c.user_id, turn).where(which, notices.c.kind.in_(KINDS))
+    connection.execute(insert_or(connection, deliveries).from_select(columns, found).on_conflict_do_nothing())
 
 
 def _on_the_web() -> sa.Select[Any]:

@@ -352,7 +352,7 @@ def test_a_refused_address_is_blocked_and_its_owner_told_on_the_web(database: Da
         assert [contact.is_usable for contact in contacts_of(connection, minsu)] == [False]
         shown = sa.select(notices.c.deduplication_key).join(deliveries, deliveries.c.notice_id == notices.c.id)
         on_the_web = connection.scalars(shown.where(deliveries.c.channel == "web").order_by(notices.c.id)).all()
-    assert on_the_web == ["a", f"blocked:telegram:{NOW}"]
+    assert on_the_web == ["a", "b", f"blocked:telegram:{NOW}"]
     tell(database, scene, "c")
     assert deliver(one) == 0
 
@@ -486,6 +486,17 @@ def test_a_worker_killed_before_its_mark_repeats_nothing_it_wrote_down(
     deliver(worker(database, channel, clock, "other", journal=SentJournal(tmp_path)), times=2)
     assert [name for name, _ in channel.taken] == ["alice"]
     assert status(database) == [("delivered", 1, None), ("delivered", 2, None)]
+
+
+def test_a_notice_at_which_every_worker_ends_is_given_up(database: Database, scene: Scene) -> None:
+    """It would end the next one, too; its reader finds it on the web."""
+    tell(database, scene, "a")
+    clock = ManualClock(NOW)
+    for number in range(RULES.attempts):
+        assert len(worker(database, FakeChannel(), clock, f"killed {number}")._lease({"telegram": 1})) == 1
+        clock.tick(RULES.lease_s)
+    assert deliver(worker(database, FakeChannel(), clock)) == 0
+    assert status(database) == [("dead", RULES.attempts, "its worker ended at every attempt")]
 
 
 def test_a_mark_is_tried_until_it_can_be_written(database: Database, scene: Scene) -> None:
