@@ -95,6 +95,8 @@ class Conversation:
         if not self._messages.take(heard.sender, now_ms):
             is_new = self._warned.take(heard.sender, now_ms)
             return self._only(heard, text("telegram.too_fast", person.language)) if is_new else Heeded()
+        if person.must_change_password:
+            return self._only(heard, text("telegram.must_change_password", person.language))
         if asked is not None and asked.name == "start" and self._is_code(person, asked.rest):
             paired = self._pair(heard, asked.rest, now_ms)
             if paired is not None:
@@ -265,8 +267,8 @@ class Conversation:
     def _still(self, connection: sa.Connection, person: Person) -> Person:
         """Return the person as they are in this transaction. Raises NotAllowed when they have just been shut out."""
         still = find_person(connection, person.sender)
-        if still is None or still.chat != person.chat:
-            raise NotAllowed("this chat is not connected any more")
+        if still is None or still.chat != person.chat or still.must_change_password:
+            raise NotAllowed("this chat may not command any more")
         return still
 
     def _record(

@@ -27,6 +27,7 @@ class Person(NamedTuple):
     zone: str
     chat: str  # the one that was connected: answers go there and nowhere else
     sender: str
+    must_change_password: bool  # somebody else knows it: no door opens until it is changed
 
 
 class Question(NamedTuple):
@@ -66,7 +67,7 @@ def _person(connection: sa.Connection, user_id: int) -> Person:
     user, contact = read_user(connection, user_id), _contact(connection, user_id)
     assert contact is not None
     actor = Actor(user.id, user.name, user.role, None, "telegram")
-    return Person(actor, user.id, user.language, user.zone, contact.address, contact.sender)
+    return Person(actor, user.id, user.language, user.zone, contact.address, contact.sender, user.must_change_password)
 
 
 def _contact(connection: sa.Connection, user_id: int) -> Contact | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ctp.accounts.users import disable_user
+from ctp.accounts.users import disable_user, set_password
 from ctp.notifiers.contacts import begin_contact, contacts_of, remove_contact
 from ctp.notifiers.telegram_api import Heard
 from ctp.notifiers.telegram_text import render
@@ -19,7 +19,7 @@ from ctp.storage import tables
 from ctp.storage.database import Database
 from ctp.storage.leases import beat
 from ctp.telegram.catalogue import COMMANDING, GENERAL, NAMES, READING, menu, read_command
-from tests.accounts.people import NOW, SHELL
+from tests.accounts.people import KEPT, NOW, SHELL
 from tests.conftest import ROOT
 from tests.telegram_bot.entities import read_markdown
 from tests.telegram_bot.scene import BTC, ETH, SENDERS, Commanded, Stage, buttons, only, said
@@ -262,6 +262,19 @@ def test_who_was_shut_out_is_a_stranger_from_the_next_word_on(stage: Stage, end:
     assert (pressed.text.plain, pressed.alert) == ("", "")
     assert said(stage.write("alice", "/status")) == STRANGER
     assert stage.commands() == []
+
+
+def test_whose_password_was_reset_by_somebody_else_commands_nothing_until_it_is_their_own(stage: Stage) -> None:
+    """A reset ends every session; a chat must not be the way around that."""
+    offered = stage.write("alice", "/closeall")
+    with stage.database.transaction() as connection:
+        set_password(connection, SHELL, stage.id_of("alice"), KEPT, NOW)
+    for heeded in (stage.write("alice", "/status"), stage.press("alice", buttons(offered)["Yes, Close all"])):
+        assert said(heeded).startswith("Your password was reset.")
+    assert stage.commands() == []
+    with stage.database.transaction() as connection:
+        set_password(connection, stage.people.alice, stage.id_of("alice"), KEPT, NOW)
+    assert said(stage.write("alice", "/status")).startswith("[SIMULATED] main")
 
 
 def test_a_code_connects_the_chat_it_comes_from(stage: Stage) -> None:
