@@ -25,7 +25,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from ctp.clock import SystemClock
 from ctp.config import load_settings
-from ctp.lifetime import this_process, until_stopped
+from ctp.lifetime import Tie, this_process, until_stopped
 from ctp.notifiers.channels import build_worker
 from ctp.notifiers.outbox import tell_user
 from ctp.storage.database import Database
@@ -235,7 +235,7 @@ async def _work(home: Path, arrivals: Arrivals, kills: list[float], chance: rand
     try:
         while True:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.notifiers.storm", cwd=ROOT, env=environment
+                sys.executable, "-m", "tests.notifiers.storm", cwd=ROOT, env=environment, preexec_fn=Tie()
             )
             before = arrivals.count
             while kill_after is None or arrivals.count < before + kill_after:
