@@ -85,7 +85,7 @@ def prepare(
     strategy: ParameterSet | None,
     risk: DynamicRiskManager | None,
     candles: Candles | Sequence[Candles],
-    costs: Costs | Mapping[str, Costs] | None,
+    given_costs: Costs | Mapping[str, Costs] | None,
     rules: MarketRules | Mapping[str, MarketRules] | None,
     mark: Candles | Sequence[Candles],
     funding: FundingRates | Sequence[FundingRates],
@@ -119,8 +119,8 @@ def prepare(
     if rules is None:
         notes.append("market rules unknown: tick and lot 1e-8, no minimum, maintenance 1 %")
     known_rules = {symbol: _of_symbol(rules, symbol) or MarketRules(is_perpetual=is_perpetual) for symbol in symbols}
-    default_costs = None if costs is not None else _default_costs(first.exchange)
-    known_costs = {symbol: _of_symbol(costs, symbol) or default_costs for symbol in symbols}
+    default_costs = costs(first.exchange) if given_costs is None else None
+    known_costs = {symbol: _of_symbol(given_costs, symbol) or default_costs for symbol in symbols}
     markets = []
     for symbol in symbols:
         found = known_costs[symbol]
@@ -192,11 +192,6 @@ def _by_symbol[T: (Candles, FundingRates)](given: T | Sequence[T], name: str) ->
 def _of_symbol[T](given: T | Mapping[str, T] | None, symbol: str) -> T | None:
     """Return what holds for one symbol."""
     return given.get(symbol) if isinstance(given, Mapping) else given
-
-
-def _default_costs(exchange: str) -> Costs:
-    """Return the costs of the exchange the candles come from."""
-    return costs(exchange)
 
 
 def _joined(parts: Sequence[np.ndarray], dtype: type) -> np.ndarray:

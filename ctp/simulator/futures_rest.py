@@ -8,6 +8,7 @@ from ctp.simulator import futures_views as views
 from ctp.simulator.futures import FuturesVenue
 from ctp.simulator.futures_account import FuturesAccount
 from ctp.simulator.instrument import Instrument
+from ctp.simulator.named_orders import cancellable, existing, find_named, working
 from ctp.simulator.orders import Order, Trigger
 from ctp.simulator.refusals import Refusal
 from ctp.simulator.requests import Parameters, usdm_lots, usdm_order, usdm_price, usdm_trigger, whole
@@ -201,12 +202,7 @@ class FuturesRest:
     def _find(self, account: FuturesAccount, parameters: Parameters) -> Order | None:
         """Return the order a request names, if it exists."""
         symbol = self._instrument(parameters).rules.id
-        number, client_id = whole(parameters, "orderId"), parameters.get("origClientOrderId", "")
-        if number is None and not client_id:
-            raise Refusal(
-                -1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!"
-            )
-        return self.venue.find_order(account, symbol, "" if number is None else str(number), client_id)
+        return find_named(parameters, lambda number, client_id: self.venue.find_order(account, symbol, number, client_id))
 
     def modify_order(self, account: FuturesAccount, parameters: Parameters) -> Answer:
         """Change price and size of a working limit order."""
@@ -222,10 +218,7 @@ class FuturesRest:
 
     def get_order(self, account: FuturesAccount, parameters: Parameters) -> Answer:
         """Return one order."""
-        order = self._find(account, parameters)
-        if order is None:
-            raise Refusal(-2013)
-        return self.order_view(order)
+        return self.order_view(existing(self._find(account, parameters)))
 
     def get_open_order(self, account: FuturesAccount, parameters: Parameters) -> Answer:
         """Return one order if it is working."""
@@ -236,20 +229,13 @@ class FuturesRest:
 
     def cancel_order(self, account: FuturesAccount, parameters: Parameters) -> Answer:
         """Cancel one order."""
-        order = self._find(account, parameters)
-        if order is None or not order.is_working:
-            raise Refusal(-2011)
+        order = cancellable(self._find(account, parameters))
         self.venue.close_order(order, "CANCELED")
         return self.order_view(order)
 
-    def _working(self, account: FuturesAccount, parameters: Parameters) -> list[Order]:
-        """Return the working orders, all or of one symbol."""
-        wanted = parameters.get("symbol")
-        return [o for o in account.orders.values() if o.is_working and wanted in (None, o.symbol)]
-
     def open_orders(self, account: FuturesAccount, parameters: Parameters) -> Answer:
         """Return the working orders."""
-        return [self.order_view(order) for order in self._working(account, parameters)]
+        return [self.order_view(order) for order in working(account.orders.values(), parameters)]
 
     def all_orders(self, account: FuturesAccount, parameters: Parameters) -> Answer:
         """Return orders of any status, by number or by time."""
@@ -264,7 +250,7 @@ class FuturesRest:
     def cancel_all(self, account: FuturesAccount, parameters: Parameters) -> Answer:
         """Cancel all working orders of a symbol."""
         self._instrument(parameters)
-        for order in self._working(account, parameters):
+        for order in working(account.orders.values(), parameters):
             self.venue.close_order(order, "CANCELED")
         return _ALL_CANCELLED
 

@@ -8,6 +8,7 @@ from ctp.simulator import spot_views as views
 from ctp.simulator.instrument import Instrument
 from ctp.simulator.keys import Key
 from ctp.simulator.listing import Listing
+from ctp.simulator.named_orders import cancellable, existing, find_named, working
 from ctp.simulator.orders import Order
 from ctp.simulator.refusals import Refusal
 from ctp.simulator.requests import OrderRequest, Parameters, flag, spot_order, whole
@@ -76,47 +77,32 @@ class SpotRest:
     def _find(self, account: SpotAccount, parameters: Parameters) -> Order | None:
         """Return the order a request names, if it exists."""
         symbol = self._instrument(parameters).rules.id
-        number, client_id = whole(parameters, "orderId"), parameters.get("origClientOrderId", "")
-        if number is None and not client_id:
-            raise Refusal(
-                -1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!"
-            )
-        return self.venue.find_order(account, symbol, "" if number is None else str(number), client_id)
+        return find_named(parameters, lambda number, client_id: self.venue.find_order(account, symbol, number, client_id))
 
     def get_order(self, account: SpotAccount, parameters: Parameters) -> Answer:
         """Return one order."""
-        order = self._find(account, parameters)
-        if order is None:
-            raise Refusal(-2013)
-        return self.order_view(order)
+        return self.order_view(existing(self._find(account, parameters)))
 
     def cancel_order(self, account: SpotAccount, parameters: Parameters) -> Answer:
         """Cancel one order."""
-        order = self._find(account, parameters)
-        if order is None or not order.is_working:
-            raise Refusal(-2011)
+        order = cancellable(self._find(account, parameters))
         self.venue.cancel(account, order)
         return views.cancel_view(order, self.venue.instruments[order.symbol], self.market.wire)
 
-    def _working(self, account: SpotAccount, parameters: Parameters) -> list[Order]:
-        """Return the working orders, all or of one symbol."""
-        wanted = parameters.get("symbol")
-        return [o for o in account.orders.values() if o.is_working and wanted in (None, o.symbol)]
-
     def open_orders(self, account: SpotAccount, parameters: Parameters) -> Answer:
         """Return the working orders."""
-        return [self.order_view(order) for order in self._working(account, parameters)]
+        return [self.order_view(order) for order in working(account.orders.values(), parameters)]
 
     def cancel_all(self, account: SpotAccount, parameters: Parameters) -> Answer:
         """Cancel all working orders of a symbol."""
         instrument = self._instrument(parameters)
-        working = self._working(account, parameters)
-        if not working:
+        doomed = working(account.orders.values(), parameters)
+        if not doomed:
             raise Refusal(-2011)
-        for order in working:
+        for order in doomed:
             if order.is_working:
                 self.venue.cancel(account, order)
-        return [views.cancel_view(order, instrument, self.market.wire) for order in working]
+        return [views.cancel_view(order, instrument, self.market.wire) for order in doomed]
 
     def all_orders(self, account: SpotAccount, parameters: Parameters) -> Answer:
         """Return orders of any status of a symbol, by number or by time."""
