@@ -19,6 +19,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
+from ctp.core.risk import MAX_DAILY_LOSS, MAX_RISK_PER_TRADE
 from ctp.reports.books import FILL, TRANSFER, Booked, Books, Holding, terms_of
 from ctp.reports.extracted import EquityRow, Extract, TradeRow
 from ctp.reports.periods import DAY_MS, Period, period_of
@@ -26,7 +27,8 @@ from ctp.reports.periods import DAY_MS, Period, period_of
 NOTHING = Decimal(0)
 CENT = Decimal("0.01")
 TARGET_LOW, TARGET_HIGH = 0.05, 0.10  # the owner's target for a month; never a promise
-RISK_CEILING, DAILY_CEILING = 0.02, 0.03
+RISK_CEILING, DAILY_CEILING = MAX_RISK_PER_TRADE, MAX_DAILY_LOSS
+NOT_TRADES = ("open_positions", "fees", "funding")
 
 
 class Mark(NamedTuple):
@@ -45,7 +47,7 @@ class Mark(NamedTuple):
 class Cause(NamedTuple):
     """A part of the result: what brought it, how much, and how often."""
 
-    name: str  # an exit reason, or open_positions, fees, funding
+    name: str  # an exit reason, or one of NOT_TRADES
     amount: Decimal
     times: int
 
@@ -284,9 +286,8 @@ def _causes(inside: Sequence[Booked], trades: Sequence[TradeRow], open_change: D
         # The ledger calls a trailing stop by its order's reason, the trade by what it was.
         counts[trade.exit_reason if trade.exit_reason in gross else "stop_loss"] += 1
     parts = [Cause(name, amount, counts[name]) for name, amount in gross.items()]
-    parts.append(Cause("open_positions", open_change, 0))
-    parts.append(Cause("fees", -sum((one.fee for one in inside), NOTHING), 0))
-    parts.append(Cause("funding", sum((one.funding for one in inside), NOTHING), 0))
+    costs = (open_change, -sum((one.fee for one in inside), NOTHING), sum((one.funding for one in inside), NOTHING))
+    parts += [Cause(name, amount, 0) for name, amount in zip(NOT_TRADES, costs, strict=True)]
     return tuple(sorted((one for one in parts if one.amount), key=lambda one: -abs(one.amount)))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import tempfile
+import traceback
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
@@ -22,8 +23,8 @@ import sqlalchemy as sa
 from ctp.accounts.visible import Visible
 from ctp.clock import Clock
 from ctp.config import Settings
-from ctp.errors import InputError
-from ctp.logs import logger
+from ctp.errors import CtpError, InputError, StorageUnavailable
+from ctp.logs import logger, redact
 from ctp.notifiers.outbox import tell_operators, tell_user
 from ctp.reports.child import Failure, run_module
 from ctp.reports.due import market_now
@@ -89,17 +90,21 @@ def make_report(
 
     day: a day of the account's risk zone. A report that was made before is made again and replaces the old one; its
     notice is not told twice. One that cannot be made is a row with status `failed`, unless there is a good one already.
-    Raises NotFound when the reader does not see the account, InputError when the period has not ended.
+    Raises NotFound when the reader does not see the account, InputError when the period has not ended, StorageUnavailable
+    when there is no room; in all these cases nothing was written.
     """
-    with tempfile.TemporaryDirectory(prefix="report-", dir=settings.cache) as folder:
-        scratch = Path(folder)
-        order = _begin(
-            settings, database, account_id, user_id, kind, day, clock.now_ms(), sections, scratch / "extract"
-        )
-        failure = _render(settings, order, scratch)
-        if failure is not None:
-            return _fail(database, order, failure, clock.now_ms())
-        return _put_in_place(settings, database, order, scratch, clock.now_ms())
+    try:
+        with tempfile.TemporaryDirectory(prefix="report-", dir=settings.cache) as folder:
+            scratch = Path(folder)
+            order, failure = _begin(
+                settings, database, account_id, user_id, kind, day, clock.now_ms(), sections, scratch / "extract"
+            )
+            failure = failure or _render(settings, order, scratch)
+            if failure is not None:
+                return _fail(database, order, failure, clock.now_ms())
+            return _put_in_place(settings, database, order, scratch, clock.now_ms())
+    except OSError as error:
+        raise StorageUnavailable(f"the report was not made: {error}; make room, and it is made again") from error
 
 
 def _begin(
@@ -112,8 +117,8 @@ def _begin(
     now_ms: int,
     sections: Sequence[Section],
     folder: Path,
-) -> _Order:
-    """Check what is asked for, and extract it in the same reading."""
+) -> tuple[_Order, Failure | None]:
+    """Check what is asked for, and extract it in the same reading; also returns why that failed."""
     wanted = parse_day(day) if isinstance(day, str) else day
     folder.mkdir(mode=0o700)
     with database.reading() as connection:
@@ -124,8 +129,14 @@ def _begin(
             raise InputError(
                 "day", wanted.isoformat(), f"the {kind} period from {period.first} to {period.last} has not ended yet"
             )
-        extract(connection, settings, scope, reader, period, sections, folder, now_ms)
-    return _Order(scope, reader, period, now_ms)
+        order = _Order(scope, reader, period, now_ms)
+        try:
+            extract(connection, settings, scope, reader, period, sections, folder, now_ms)
+        except (CtpError, OSError):
+            raise
+        except Exception:  # a report is a program of its own: whatever goes wrong in it is told, and ends nothing else
+            return order, Failure("the account's rows could not be extracted", redact(traceback.format_exc()))
+    return order, None
 
 
 def _render(settings: Settings, order: _Order, scratch: Path) -> Failure | None:

@@ -118,7 +118,7 @@ def _draw_equity(axes: Any, told: Told, words: Words) -> None:
 def _draw_month(axes: Any, told: Told, words: Words) -> None:
     """Draw the month's return day by day against the target."""
     draw, ours = axes, so_far(told)
-    draw.set_title(words.say("month_part.title"), loc="left", fontsize=9, color=_SOFT)
+    draw.set_title(words.say("tile.month"), loc="left", fontsize=9, color=_SOFT)
     percent: Sequence[float] = [0.0, *(value * 100 for value in ours)]
     draw.axhspan(TARGET_LOW * 100, TARGET_HIGH * 100, color=_TARGET, alpha=0.08, linewidth=0)
     for value in (TARGET_LOW, TARGET_HIGH):
@@ -126,4 +126,4 @@ def _draw_month(axes: Any, told: Told, words: Words) -> None:
     draw.axhline(0, color=_SOFT, linewidth=0.8)
     draw.plot(range(len(percent)), percent, color=_EQUITY, linewidth=1.8, marker="o", markersize=3)
     draw.set_xlim(0, 31)
-    draw.yaxis.set_major_formatter(lambda value, _place: f"{value:+g}%")
+    draw.yaxis.set_major_formatter(lambda value, _place: f"{value:+g}%" if value else "0%")

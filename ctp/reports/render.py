@@ -106,4 +106,7 @@ def _make_kernel(scratch: Path) -> None:
 
 
 if __name__ == "__main__":
+    # Only a check of internationalised addresses in JSON schemas, of which a notebook has none; building its grammar takes
+    # as much of the processor as everything a report computes. Without it jsonschema leaves that one check out.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     render(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

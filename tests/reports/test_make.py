@@ -16,7 +16,7 @@ import pytest
 from ctp.accounts.rights import Actor
 from ctp.accounts.visible import Visible
 from ctp.config import ReportSettings
-from ctp.errors import InputError, NotFound
+from ctp.errors import InputError, NotFound, StorageUnavailable
 from ctp.reports import make as making
 from ctp.reports import make_report
 from ctp.reports.child import Failure, run_module
@@ -133,6 +133,41 @@ def test_a_cell_that_raises_fails_the_report_with_its_traceback(
     assert make(world, account).status == "failed"
     assert "DataDamaged" in told(world, "otto")[-1][1]["traceback"]
     assert not list((world.settings.reports).rglob("*.html"))
+
+
+def test_rows_that_cannot_be_extracted_are_a_failed_report_and_end_nothing_else(
+    world: World, rendered: list[Path]
+) -> None:
+    class Broken:
+        name = "drift"
+
+        def tell(self, *_: Any) -> Any:
+            raise ZeroDivisionError("a bug of another room")
+
+    account = traded(world)
+    arguments = (world.settings, world.database, account, world.user("alice"), "daily", "2026-05-01", world.clock)
+    assert make_report(*arguments, (Broken(),)).status == "failed"
+    assert "a bug of another room" in told(world, "otto")[-1][1]["traceback"]
+    assert rendered == []
+
+
+def test_without_room_on_the_disk_nothing_is_written_and_the_next_run_makes_it(
+    world: World, rendered: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = traded(world)
+    whole = making.write_whole
+
+    def full(file: Path, content: bytes) -> None:
+        if file.suffix == ".png":
+            raise OSError(28, "No space left on device")
+        whole(file, content)
+
+    monkeypatch.setattr(making, "write_whole", full)
+    with pytest.raises(StorageUnavailable, match="No space left"):
+        make(world, account)
+    assert world.rows(reports) == [] and told(world, "alice") == []
+    monkeypatch.setattr(making, "write_whole", whole)
+    assert make(world, account).status == "done"
 
 
 def test_made_again_a_report_replaces_the_old_one_and_tells_nobody_twice(world: World, rendered: list[Path]) -> None:

@@ -7,9 +7,12 @@ from decimal import Decimal
 from markupsafe import Markup
 
 from ctp.reports.charts import Dot, Label, Line, Rule, chart
-from ctp.reports.figures import NOTHING, Span
+from ctp.reports.figures import NOT_TRADES, NOTHING, Cause, Span
 from ctp.reports.html import table, tag
 from ctp.reports.told import Told
+from ctp.reports.words import Words
+
+MOST_DOTS = 40  # more would hide the line
 
 
 def causes(told: Told) -> Markup:
@@ -19,13 +22,15 @@ def causes(told: Told) -> Markup:
     if not span.causes:
         return tag("section", title, tag("p", words.say("causes.none"), class_="soft"))
     largest = max(abs(one.amount) for one in span.causes)
-    rows = []
-    for one in span.causes:
-        name = words.word("exit_reason", one.name) if one.times else words.say(f"causes.{one.name}")
-        shown = words.say("causes.times", name=name, count=one.times) if one.times else name
-        rows.append(_cause(shown, words.gain(one.amount), one.amount, largest))
+    rows = [_cause(cause_words(words, one), words.gain(one.amount), one.amount, largest) for one in span.causes]
     total = tag("li", tag("span", words.say("causes.total")), tag("i"), words.gain(span.pnl), class_="total")
     return tag("section", title, tag("ul", rows, total, class_="causes"))
+
+
+def cause_words(words: Words, one: Cause) -> str:
+    """Return what brought a part of the result, with how often where it was trades."""
+    name = words.say(f"causes.{one.name}") if one.name in NOT_TRADES else words.word("exit_reason", one.name)
+    return words.say("causes.times", name=name, count=one.times) if one.times else name
 
 
 def _cause(name: str, amount: Markup, value: Decimal, largest: Decimal) -> Markup:
@@ -52,8 +57,8 @@ def course(told: Told) -> Markup:
         rules.append(
             Rule(begun * (1 - limit), words.say("course.limit", limit=words.percent(limit, places=0)), "limit")
         )
-    dots = []
-    for trade in told.figures.trades[:60]:
+    dots, closed = [], told.figures.trades
+    for trade in closed if len(closed) <= MOST_DOTS else ():
         near = min(points, key=lambda point, time=trade.exit_time: abs(point[0] - time))  # type: ignore[misc]
         dots.append(Dot(near[0], near[1], "up" if trade.pnl > 0 else "down"))
     places = [points[0][0] + (points[-1][0] - points[0][0]) * part / 4 for part in range(5)]
@@ -63,9 +68,8 @@ def course(told: Told) -> Markup:
         summary=summary, lines=[Line(points, "equity")], rules=rules, dots=dots, labels=labels,
         format_value=lambda value: f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.2f}",
     )  # fmt: skip
-    return tag(
-        "section", tag("h2", words.say("course.title")), drawn, tag("p", words.say("course.key"), class_="soft small")
-    )
+    key = words.say("course.key" if dots else "course.times")
+    return tag("section", tag("h2", words.say("course.title")), drawn, tag("p", key, class_="soft small"))
 
 
 def spans(told: Told) -> Markup:

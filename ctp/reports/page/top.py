@@ -6,9 +6,10 @@ from decimal import Decimal
 
 from markupsafe import Markup
 
-from ctp.reports.figures import TARGET_HIGH, TARGET_LOW
+from ctp.reports.figures import RISK_CEILING, TARGET_HIGH, TARGET_LOW
 from ctp.reports.findings import Finding
 from ctp.reports.html import tag
+from ctp.reports.page.result import cause_words
 from ctp.reports.told import Told
 from ctp.reports.words import Words
 
@@ -42,6 +43,10 @@ def verdict(told: Told) -> Markup:
     else:
         closed = words.say("verdict.no_trades" if not told.figures.positions else "verdict.only_open")
     headline = tag("p", words.gain(span.pnl), " ", words.rate(span.fraction), class_="headline")
+    if span.causes:
+        first = span.causes[0]
+        amount = words.money(first.amount, signed=True)
+        closed = f"{closed} {words.say('verdict.mainly', cause=cause_words(words, first), amount=amount)}"
     return tag("section", headline, tag("p", closed, class_="lead"), attention(told), class_="verdict")
 
 
@@ -89,7 +94,7 @@ def tiles(told: Told) -> Markup:
         _tile(words.say("tile.worst"), "–" if worst is None else words.percent(worst),
               words.say("tile.of_limit", limit=words.percent(limit)), used=_used(worst, limit)),
         _tile(words.say("tile.largest"), "–" if figures.largest_loss is None else words.percent(figures.largest_loss),
-              words.say("tile.of_ceiling"), used=_used(figures.largest_loss, 0.02)),
+              words.say("tile.of_ceiling", limit=words.percent(RISK_CEILING)), used=_used(figures.largest_loss, RISK_CEILING)),
     ]  # fmt: skip
     return tag("section", made, class_="tiles")
 

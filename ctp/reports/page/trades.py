@@ -13,6 +13,7 @@ from ctp.reports.told import Told
 from ctp.trading.why import why
 
 MOST_TRADES = 500  # a page with more would not open on a phone; the rest is counted
+MOST_OPEN = 12  # trades shown with everything; of more, each unfolds when asked
 _MOST_REASONS = 6
 
 
@@ -22,22 +23,27 @@ def trades(told: Told) -> Markup:
     title = tag("h2", words.say("trades.title"))
     if not closed:
         return tag("section", title, tag("p", words.say("trades.none"), class_="soft"))
-    rows = [_trade(told, one) for one in closed[-MOST_TRADES:]]
+    is_open = "" if len(closed) <= MOST_OPEN else None
+    rows = [_trade(told, one, is_open) for one in closed[-MOST_TRADES:]]
     parts: list[object] = [title, tag("ol", rows, class_="trades")]
+    if is_open is None:
+        parts.insert(1, tag("p", words.say("trades.unfold"), class_="soft small screen"))
     if len(closed) > MOST_TRADES:
         parts.insert(1, tag("p", words.say("trades.cut", shown=MOST_TRADES, trades=len(closed)), class_="note"))
     return tag("section", parts)
 
 
-def _trade(told: Told, one: TradeRow) -> Markup:
-    """Show one trade: what, from where to where, what it brought, and both reasons."""
+def _trade(told: Told, one: TradeRow, is_open: str | None) -> Markup:
+    """Show one trade: what, what it brought and why it was closed; unfolded, from where to where and why it was opened.
+
+    is_open: an empty text to show it unfolded.
+    """
     words = told.words
-    what = tag(
-        "span",
-        tag("strong", words.symbol(one.symbol)),
-        " ",
-        tag("span", words.word("side", one.side), class_=f"side {one.side}"),
-    )
+    side = tag("span", words.word("side", one.side), class_="side")
+    reason = words.word("exit_reason", one.exit_reason)
+    what = tag("span", tag("strong", words.symbol(one.symbol)), " ", side, " ", tag("span", reason, class_="soft"))
+    multiple = f"{one.r_multiple:+.2f} R".replace("-", "−") if one.r_multiple == one.r_multiple else ""
+    brought = tag("span", words.gain(one.pnl), tag("small", multiple), class_="brought")
     way = words.say(
         "trades.way",
         entry=words.price(one.entry_price),
@@ -45,22 +51,14 @@ def _trade(told: Told, one: TradeRow) -> Markup:
         start=words.clock(one.entry_time),
         end=words.clock(one.exit_time),
     )
-    multiple = f"{one.r_multiple:+.2f} R".replace("-", "−") if one.r_multiple == one.r_multiple else ""
-    brought = tag("span", words.gain(one.pnl), tag("small", multiple), class_="brought")
-    reasons = [words.say("trades.out", reason=words.word("exit_reason", one.exit_reason))]
+    more = [tag("p", way, class_="num")]
     if one.entry_numbers:
         numbers = json.loads(one.entry_numbers)
-        reasons.append(
-            words.say("trades.entered", reason=why("enter", "entry_signal", numbers, words.language, words.quote))
-        )
+        entered = why("enter", "entry_signal", numbers, words.language, words.quote)
+        more.append(tag("p", words.say("trades.entered", reason=entered)))
     costs = words.say("trades.costs", fee=words.money(one.fee), funding=words.money(one.funding, signed=True))
-    return tag(
-        "li",
-        tag("p", what, brought),
-        tag("p", way, class_="num"),
-        tag("p", " ".join(reasons)),
-        tag("p", costs, class_="soft small"),
-    )
+    more.append(tag("p", costs, class_="soft small"))
+    return tag("li", tag("details", tag("summary", what, brought), more, open=is_open))
 
 
 def positions(told: Told) -> Markup:
