@@ -8,10 +8,12 @@ from typing import Any, Literal, NamedTuple
 
 from ctp.reports.extracted import Extract
 from ctp.reports.figures import RISK_CEILING, Figures
+from ctp.reports.months import FEW_MONTHS, past_months, so_far, worse_months
 from ctp.reports.outages import Outage, outages
 
 Level = Literal["danger", "warn"]
 NEAR_LIMIT = 0.7  # of the daily loss limit
+UNUSUAL = 0.05  # of past months went as badly
 _UNPLANNED_EXITS = ("liquidation", "emergency_exit", "closed_outside")
 
 
@@ -29,6 +31,7 @@ class Finding(NamedTuple):
 def findings(extract: Extract, told: Figures) -> list[Finding]:
     """Return everything that needs a look."""
     found = [*_limits(extract, told), *_state(extract), *_books(told), *_exits(told), *_operation(extract)]
+    found += _month(extract, told)
     return sorted(found, key=lambda one: one.level != "danger")
 
 
@@ -72,6 +75,19 @@ def _exits(told: Figures) -> list[Finding]:
     """Name positions that were closed by nobody's plan."""
     counts = Counter(trade.exit_reason for trade in told.trades if trade.exit_reason in _UNPLANNED_EXITS)
     return [Finding("danger", "unplanned_exit", {"reason": reason, "count": count}) for reason, count in counts.items()]
+
+
+def _month(extract: Extract, told: Figures) -> list[Finding]:
+    """Say when the month goes worse than the same parameters let expect."""
+    months, ours = past_months(extract), so_far(extract, told)
+    if len(months) < FEW_MONTHS or told.month.fraction is None or not ours:
+        return []
+    worse = worse_months(ours[-1], len(ours), months)
+    if worse > UNUSUAL * len(months):
+        return []
+    return [
+        Finding("warn", "month_unusual", {"worse": worse, "months": len(months), "value": f"{ours[-1] * 100:+.2f}%"})
+    ]
 
 
 def _operation(extract: Extract) -> list[Finding]:

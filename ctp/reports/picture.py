@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from ctp.reports.figures import TARGET_HIGH, TARGET_LOW
-from ctp.reports.page.month import so_far
+from ctp.reports.months import so_far
 from ctp.reports.told import Told
 from ctp.reports.words import Words
 
@@ -117,7 +117,7 @@ def _draw_equity(axes: Any, told: Told, words: Words) -> None:
 
 def _draw_month(axes: Any, told: Told, words: Words) -> None:
     """Draw the month's return day by day against the target."""
-    draw, ours = axes, so_far(told)
+    draw, ours = axes, so_far(told.extract, told.figures)
     draw.set_title(words.say("tile.month"), loc="left", fontsize=9, color=_SOFT)
     percent: Sequence[float] = [0.0, *(value * 100 for value in ours)]
     draw.axhspan(TARGET_LOW * 100, TARGET_HIGH * 100, color=_TARGET, alpha=0.08, linewidth=0)

@@ -192,6 +192,17 @@ def test_past_months_stand_beside_the_target_with_their_share_that_reached_it(da
     assert re.search(r"the first 1 days went worse in \d of 5 months", found)
 
 
+def test_a_month_worse_than_nearly_all_past_months_is_said_on_the_first_screen(day: Extract) -> None:
+    months = [{"name": str(n), "value": 0.5, "days": [0.5] * 31} for n in range(40)]
+    evidence = {"state": KNOWN, "symbols": ["BTC/USDT"], "first_candle": "a", "last_candle": "b", "trades": 9,
+                "has_funding": True, "months": months}  # fmt: skip
+    report = Report(dataclasses.replace(day, evidence=evidence), "en")
+    assert "only 0 of 40 past months had done worse" in plain(report.top())
+    usual = [{"name": str(n), "value": -0.5, "days": [-0.5] * 31} for n in range(40)]
+    report = Report(dataclasses.replace(day, evidence={**evidence, "months": usual}), "en")
+    assert "month_unusual" not in report.summary()["findings"]
+
+
 def test_another_room_tells_its_part_through_the_port(world: World, extracted: Extracting) -> None:
     class Drift:
         name = "drift"

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
 
 from ctp.reports.charts import Band, Label, Line, Rule, bars, chart
-from ctp.reports.evidence_state import KNOWN
 from ctp.reports.figures import TARGET_HIGH, TARGET_LOW
 from ctp.reports.html import table, tag
+from ctp.reports.months import FEW_MONTHS, at_day, past_months, quantile, so_far, worse_months
 from ctp.reports.periods import period_of
 from ctp.reports.told import Told
-
-FEW_MONTHS = 12
 
 
 def month(told: Told) -> Markup:
@@ -23,9 +20,9 @@ def month(told: Told) -> Markup:
     title = tag("h2", words.say("month_part.title"))
     if told.figures.month.fraction is None:
         return tag("section", title, tag("p", words.say("month_part.nothing"), class_="soft"))
-    ours = so_far(told)
+    ours = so_far(told.extract, told.figures)
     evidence = extract.evidence
-    months = evidence["months"] if evidence["state"] == KNOWN else []
+    months = past_months(extract)
     parts: list[object] = [title, _drawn(told, ours, months), tag("p", _standing(told, ours, months))]
     if months:
         parts += [_table(told, months), tag("p", _source(told, evidence, months), class_="soft small")]
@@ -58,26 +55,6 @@ def daily(told: Told) -> Markup:
     return tag("section", tag("h2", words.say("daily.title")), drawn, tag("p", told_words, class_="soft small"))
 
 
-def so_far(told: Told) -> list[float]:
-    """Return the month's return at the end of each of its days up to the period's last; days before the start are 0."""
-    first = period_of("monthly", told.extract.period.last, told.extract.zone).first
-    factor, found = 1.0, []
-    for day in told.figures.days:
-        if day.day >= first:
-            factor *= 1.0 + (day.fraction or 0.0)
-            found.append(factor - 1.0)
-    return found
-
-
-def quantile(values: Sequence[float], part: float) -> float:
-    """Return the value below which this part of the values lies, between neighbours by line."""
-    ordered = sorted(values)
-    place = part * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
-
-
 def _drawn(told: Told, ours: list[float], months: list[dict[str, Any]]) -> Markup:
     """Draw the month, the target, and the spread of past months where there is one."""
     words = told.words
@@ -85,21 +62,12 @@ def _drawn(told: Told, ours: list[float], months: list[dict[str, Any]]) -> Marku
     bands, lines = [], []
     if months:
         places = [float(day) for day in range(length + 1)]
-        at_day = [[0.0]] + [[_at(month["days"], day) for month in months] for day in range(1, length + 1)]
+        spread = [[0.0], *([at_day(month["days"], day) for month in months] for day in range(1, length + 1))]
         for low, high, kind in ((0.1, 0.9, "outer"), (0.25, 0.75, "inner")):
-            bands.append(
-                Band(places, [quantile(one, low) for one in at_day], [quantile(one, high) for one in at_day], kind)
-            )
-        lines.append(Line([(place, quantile(one, 0.5)) for place, one in zip(places, at_day, strict=True)], "median"))
-    lines.append(
-        Line(
-            [
-                (0.0, 0.0),
-                *((float(day + 1), value) for day, value in enumerate(ours)),
-            ],
-            "ours",
-        )
-    )
+            lower, upper = ([quantile(one, part) for one in spread] for part in (low, high))
+            bands.append(Band(places, lower, upper, kind))
+        lines.append(Line([(place, quantile(one, 0.5)) for place, one in zip(places, spread, strict=True)], "median"))
+    lines.append(Line([(0.0, 0.0), *((float(day), value) for day, value in enumerate(ours, 1))], "ours"))
     lines.append(Line([(0.0, 0.0), (float(length), 0.0)], "zero"))
     labels = [Label(float(day), str(day)) for day in (1, 8, 15, 22, length)]
     rules = [
@@ -134,7 +102,7 @@ def _standing(told: Told, ours: list[float], months: list[dict[str, Any]]) -> st
         sentence = words.say("month_part.below", value=shown, left=words.percent(TARGET_LOW - value))
     if not months:
         return sentence
-    better = sum(_at(month["days"], len(ours)) < value for month in months)
+    better = worse_months(value, len(ours), months)
     return f"{sentence} {words.say('month_part.rank', better=better, months=len(months), days=len(ours))}"
 
 
@@ -164,8 +132,3 @@ def _source(told: Told, evidence: Any, months: list[dict[str, Any]]) -> str:
     if told.extract.account["is_generated"]:
         sentences.append(words.say("evidence.other_market"))
     return " ".join(sentences)
-
-
-def _at(days: Sequence[float], day: int) -> float:
-    """Return a past month's return at the end of a day; a shorter month keeps its last."""
-    return float(days[min(day, len(days)) - 1]) if days else 0.0
