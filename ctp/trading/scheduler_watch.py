@@ -1,4 +1,7 @@
-"""The bot watches the scheduler: a silent one is told, and urgent notices go out without it until it is back."""
+"""The bot watches the scheduler: a silent one is told, and urgent notices go out without it until it is back.
+
+Invariant: whatever goes wrong here, the bot trades on.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import contextlib
 import sys
 
 from ctp.clock import Clock
-from ctp.errors import StorageUnavailable
+from ctp.errors import CtpError
 from ctp.lifetime import Tie
 from ctp.logs import logger
 from ctp.notifiers.watchdog import WATCH_S, News, Watchdog
@@ -47,14 +50,14 @@ class SchedulerWatch:
                 await self._writer.run(lambda c: self._dog.tell(c, news, now_ms))
                 self._dog.remember(news)
                 log.warning("scheduler_silent" if news.is_silent else "scheduler_back", last_beat=news.beat_at)
-        except StorageUnavailable as error:
+            if not self._dog.is_silent:
+                await self._end()
+            elif self.process is None or self.process.returncode is not None:
+                self.process = await asyncio.create_subprocess_exec(
+                    *self._deliver, stdin=asyncio.subprocess.DEVNULL, preexec_fn=Tie()
+                )
+        except (CtpError, OSError) as error:  # no memory for a process, no room to write: trading goes on
             log.warning("watch_failed", error=str(error))
-        if not self._dog.is_silent:
-            await self._end()
-        elif self.process is None or self.process.returncode is not None:
-            self.process = await asyncio.create_subprocess_exec(
-                *self._deliver, stdin=asyncio.subprocess.DEVNULL, preexec_fn=Tie()
-            )
 
     def _read(self) -> News | None:
         """Look at the scheduler's last sign of life."""

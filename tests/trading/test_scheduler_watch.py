@@ -75,3 +75,18 @@ def test_a_bot_that_stops_takes_the_delivering_process_with_it(database: Databas
         await writer.close()
 
     asyncio.run(story())
+
+
+def test_a_process_that_cannot_be_started_does_not_stop_the_bot(database: Database) -> None:
+    async def story() -> None:
+        clock, writer = ManualClock(), Writer(database)
+        with database.transaction() as connection:
+            beat(connection, "backup", clock.now_ms())
+        watch = SchedulerWatch(database, writer, clock, ("/no/such/program",))
+        clock.tick(31)
+        await watch.look()
+        await watch.look()
+        assert watch.process is None
+        await writer.close()
+
+    asyncio.run(story())
