@@ -9,9 +9,12 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import shutil
 import tempfile
+import time
 import traceback
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -41,6 +44,8 @@ from ctp.storage.tables import reports
 
 DONE, FAILURE = "done", "failed"
 _TOLD_OPERATORS = 3000  # characters of a traceback in a notice; the log has all of it
+_SCRATCH = "report-"
+_LEFT_BEHIND_S = 4 * 3600  # longer than the longest limits together: nobody works there any more
 log = logger(__name__)
 
 
@@ -93,8 +98,9 @@ def make_report(
     Raises NotFound when the reader does not see the account, InputError when the period has not ended, StorageUnavailable
     when there is no room; in all these cases nothing was written.
     """
+    _clear_left_behind(settings.cache)
     try:
-        with tempfile.TemporaryDirectory(prefix="report-", dir=settings.cache) as folder:
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=settings.cache) as folder:
             scratch = Path(folder)
             order, failure = _begin(
                 settings, database, account_id, user_id, kind, day, clock.now_ms(), sections, scratch / "extract"
@@ -105,6 +111,14 @@ def make_report(
             return _put_in_place(settings, database, order, scratch, clock.now_ms())
     except OSError as error:
         raise StorageUnavailable(f"the report was not made: {error}; make room, and it is made again") from error
+
+
+def _clear_left_behind(cache: Path) -> None:
+    """Remove the scratch folders of makers that were killed: they hold rows of an account."""
+    for folder in cache.glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(OSError):  # another maker clears it, or it has just ended by itself
+            if time.time() - folder.stat().st_mtime > _LEFT_BEHIND_S:
+                shutil.rmtree(folder)
 
 
 def _begin(

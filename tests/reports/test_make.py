@@ -215,6 +215,18 @@ def test_killed_before_the_row_is_written_nothing_is_there_and_the_next_run_make
     assert left == [Path(made.file).name]  # what the killed run left is gone
 
 
+def test_what_a_killed_maker_left_behind_is_cleared_once_nobody_can_work_there(
+    world: World, rendered: list[Path]
+) -> None:
+    old, fresh = (world.settings.cache / f"report-{name}" for name in ("old", "fresh"))
+    for folder in (old, fresh):
+        folder.mkdir()
+        (folder / "ledger.parquet").write_bytes(b"rows of an account")
+    os.utime(old, (time.time() - 5 * 3600,) * 2)
+    make(world, traded(world))
+    assert not old.exists() and fresh.exists()
+
+
 def test_a_day_that_has_not_ended_has_no_report(world: World, rendered: list[Path]) -> None:
     account = traded(world)
     with pytest.raises(InputError, match="has not ended"):
