@@ -18,6 +18,8 @@ from ctp.web.dashboards.identity import wait_for_visit
 
 _REFRESH_S = 1.0
 
+type Choice = tuple[int, str | None]  # account and symbol; 0 and None: the first there is
+
 
 class TradingDesk(anywidget.AnyWidget):
     """The widget: `view` is the first picture; later ones go as messages that carry only what changed."""
@@ -34,14 +36,17 @@ class TradingDesk(anywidget.AnyWidget):
         # One thread: the client's connection serves one question at a time, and answers keep their order.
         self._line = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gateway")
         self._shown: dict[str, Any] = {}
-        self._choice: tuple[int, str | None] = (account, None)
-        super().__init__(view=self._read(whole=True))
+        self._choice, view = self._read((account, None), whole=True)
+        super().__init__(view=view)
         self.on_msg(self._hear)
         self._task = asyncio.get_event_loop().create_task(self._keep_true())
 
-    def _read(self, *, whole: bool) -> dict[str, Any]:
-        """Ask for the chosen account; whole: with the chart's full history, else only its newest candles."""
-        account, symbol = self._choice
+    def _read(self, choice: Choice, *, whole: bool) -> tuple[Choice, dict[str, Any]]:
+        """Ask for a chosen account; whole: with the chart's full history, else only its newest candles.
+
+        Returns what was found instead of what was chosen, and what has changed on the picture. Runs in the line's thread.
+        """
+        account, symbol = choice
         series = self._shown.get("series")
         since = None if whole or not series else series["candles"][-1][0] if series["candles"] else None
         try:
@@ -49,12 +54,10 @@ class TradingDesk(anywidget.AnyWidget):
         except NotFound:
             if not account:
                 raise
-            self._choice = (0, None)  # no longer theirs to see: show the first that is
-            return self._read(whole=True)
-        self._choice = (seen["account"]["id"], seen["symbol"])
+            return self._read((0, None), whole=True)  # no longer theirs to see: show the first that is
         changed = {name: value for name, value in seen.items() if whole or self._shown.get(name) != value}
         self._shown = seen
-        return changed
+        return (seen["account"]["id"], seen["symbol"]), changed
 
     async def _keep_true(self) -> None:
         """Refresh every second until the session ends. The message goes out also when nothing changed: it is the beat."""
@@ -69,7 +72,12 @@ class TradingDesk(anywidget.AnyWidget):
 
     async def _refresh(self, *, whole: bool) -> None:
         """Read once and send what changed."""
-        changed = await asyncio.get_running_loop().run_in_executor(self._line, lambda: self._read(whole=whole))
+        choice = self._choice
+        found, changed = await asyncio.get_running_loop().run_in_executor(
+            self._line, lambda: self._read(choice, whole=whole)
+        )
+        if self._choice == choice:  # while the answer was on its way the person may have chosen something else
+            self._choice = found
         self.send({"kind": "view", "view": changed})
 
     def _hear(self, _widget: anywidget.AnyWidget, message: Any, _buffers: Any) -> None:
@@ -80,8 +88,8 @@ class TradingDesk(anywidget.AnyWidget):
         if kind == "select" and isinstance(message.get("account"), int):
             self._choice = (message["account"], str(message["symbol"]) if message.get("symbol") else None)
             self._start(self._refresh(whole=True))
-        elif kind == "command":
-            self._start(self._command(str(message.get("command")), str(message.get("request_key"))))
+        elif kind == "command" and isinstance(message.get("account"), int):
+            self._start(self._command(message["account"], str(message.get("command")), str(message.get("request_key"))))
 
     def _start(self, work: Any) -> None:
         """Run an answer in the kernel's loop and keep it alive until it is done."""
@@ -97,9 +105,8 @@ class TradingDesk(anywidget.AnyWidget):
         except SessionEnded:
             return
 
-    async def _command(self, kind: str, request_key: str) -> None:
-        """Hand a command on, then show it at once as asked."""
-        account = self._choice[0]
+    async def _command(self, account: int, kind: str, request_key: str) -> None:
+        """Hand a command on for the account it was confirmed for, then show it at once as asked."""
         body = {"kind": kind, "request_key": request_key}
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._line, lambda: self._client.post(f"/accounts/{account}/commands", body))

@@ -47,7 +47,7 @@ export function commandItem(command) {
     command.problem === null ? null : element("p", { className: "message small", role: "alert" }, command.problem));
 }
 
-// The control panel. `send(kind, requestKey)` hands the command on; `show` follows the account and its last commands.
+// The control panel. `send(account, kind, requestKey)` hands the command on, for the account that was confirmed; `show` follows the account and its last commands.
 export function makeControls(send) {
   const kinds = [["start", "primary"], ["pause", ""], ["stop", ""], ["close_all", "danger"], ["unlock", ""]];
   let account = null;
@@ -61,11 +61,12 @@ export function makeControls(send) {
     element("div", { className: "body" }, element("div", { className: "commands" }, ...Object.values(buttons)), readOnly, message, steps));
 
   async function press(kind) {
-    const picked = await confirmCommand(kind, account);
+    const confirmed = account;
+    const picked = await confirmCommand(kind, confirmed);
     if (picked === null) return;
     message.className = "";
     message.textContent = "";
-    send(picked, newKey());
+    send(confirmed.id, picked, newKey());
   }
 
   function show(next, commands) {

@@ -42,7 +42,7 @@ export function render({ model, el }) {
   const view = structuredClone(model.get("view"));
   const select = (account, symbol) => model.send({ kind: "select", account, symbol });
   const chart = makeChart();
-  const controls = makeControls((kind, requestKey) => model.send({ kind: "command", command: kind, request_key: requestKey }));
+  const controls = makeControls((account, kind, requestKey) => model.send({ kind: "command", account, command: kind, request_key: requestKey }));
   const picker = element("select", { "aria-label": word("desk.account"), onchange: () => select(Number(picker.value), null) });
   const symbols = element("div", { className: "symbols", role: "group", "aria-label": word("desk.symbol") });
   const badgeBox = element("div", { className: "badges" });
