@@ -2,7 +2,7 @@
 
 Invariants:
 1. A kernel's owner is in the database before its id leaves the gateway. Unknown and foreign kernels look the same.
-2. A kernel without a websocket for `UNWATCHED_S`, or whose session has ended, is ended.
+2. A kernel without a websocket for `UNWATCHED_S` after its page was sent, or whose session has ended, is ended.
 3. One person holds at most `MOST_PER_SESSION` kernels; opening one more ends the one unwatched longest, or is refused.
 """
 
@@ -62,7 +62,11 @@ class Kernels:
 
         await asyncio.to_thread(write)
         self._owner[kernel_id] = session_id
-        self._unwatched_since[kernel_id] = self._clock.monotonic_s()
+
+    def page_sent(self, kernel_id: str) -> None:
+        """Take note that a kernel's page is with its reader: from now on a websocket is expected."""
+        if kernel_id in self._owner and kernel_id not in self._watched:
+            self._unwatched_since.setdefault(kernel_id, self._clock.monotonic_s())
 
     def is_owned(self, kernel_id: str, session_id: str) -> bool:
         """Tell whether a kernel belongs to a session."""

@@ -87,6 +87,8 @@ async def _dress(request: web.Request, answer: ClientResponse, handle: str, name
         if kernel_id:  # the reader went away while the page was on its way
             gateway.kernels.end_soon(kernel_id)
         raise
+    finally:
+        gateway.kernels.page_sent(kernel_id)
     return response
 
 

@@ -21,6 +21,7 @@ from ctp.web.state import Gateway
 from tests.web.seed import COST, PASSWORD, World, make_world
 
 HTML = {"Accept": "text/html"}
+PATIENCE_S = 60.0  # of a test on a slow and busy machine; nothing is asserted about speed
 
 
 class Answer(NamedTuple):
@@ -98,6 +99,8 @@ async def site(home: Path, *, with_voila: bool = False, **web: Any) -> AsyncIter
         gateway, port = await stack.enter_async_context(
             running(world.settings, clock, cost=COST, with_voila=with_voila, pool_size=1, nice=0)
         )
+        if with_voila:
+            await asyncio.wait_for(gateway.voila.is_ready.wait(), PATIENCE_S)
         folder = await stack.enter_async_context(contextlib.AsyncExitStack())
         scheme = "https" if world.settings.web.certificate_file else "http"
         yield Site(gateway, world, f"{scheme}://127.0.0.1:{port}", folder)
@@ -149,7 +152,7 @@ async def status_of_socket(person: Person, path: str, origin: str | None = "own"
         return error.status
 
 
-async def close_code(socket: Any, deadline_s: float = 5.0) -> int | None:
+async def close_code(socket: Any, deadline_s: float = PATIENCE_S) -> int | None:
     """Read a websocket to its end and return its close code."""
     async with asyncio.timeout(deadline_s):
         while True:

