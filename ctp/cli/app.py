@@ -16,10 +16,12 @@ from ctp.cli.simulator import simulator
 from ctp.cli.status import status
 from ctp.cli.sweep import sweep
 from ctp.cli.why import why
-from ctp.errors import ConfigError, CtpError, DataDamaged, InputError, NotAllowed, NotFound
+from ctp.errors import ConfigError, CtpError, DataDamaged, InputError, KeyRefused, NotAllowed, NotFound
 
 # What was given cannot be used, be it an argument, a file or the home: mend it first. Trying again cannot help.
 WRONG_USE = (InputError, NotFound, ConfigError, DataDamaged)
+# Nothing is broken and nothing was done: a safety rule says no, or the exchange does about a key.
+REFUSED = (NotAllowed, KeyRefused)
 
 app = typer.Typer(
     name="ctp",
@@ -81,7 +83,7 @@ def exit_code(error: CtpError) -> int:
     """Return what the shell gets for an expected error."""
     if isinstance(error, WRONG_USE):
         return 2
-    return 3 if isinstance(error, NotAllowed) else 1
+    return 3 if isinstance(error, REFUSED) else 1
 
 
 def main() -> None:
