@@ -1,7 +1,9 @@
 """A seeded gateway with a stand-in for the bot, by itself: `python -m tests.browser.server HOME [plain] [channels]`.
 
-Prints one line of JSON with its port. The stand-in beats, moves the newest candle, and acknowledges commands slowly enough
-to be watched. Close all always fails with it, except an administrator's. It is dead while HOME/bot-is-dead exists.
+Prints one line of JSON with its port. The stand-in beats, moves the newest candle, and obeys commands step by step. Close
+all always fails with it, except an administrator's. It is dead while HOME/bot-is-dead exists, acknowledges nothing while
+HOME/bot-is-deaf does, and finishes nothing while HOME/bot-is-slow does: so a page can be watched at every step, however
+slow the machine.
 """
 
 from __future__ import annotations
@@ -23,7 +25,6 @@ from ctp.storage.leases import beat
 from ctp.web.gateway import running
 from tests.web.seed import COST, World, make_world, set_up_channels
 
-ACKNOWLEDGE_MS, DONE_MS = 400, 1_200
 STATUS_AFTER = {
     "start": "running",
     "pause": "paused",
@@ -40,7 +41,7 @@ async def main(home: Path, options: set[str]) -> None:
     clock = SystemClock()
     async with running(world.settings, clock, cost=COST, with_voila=with_voila, pool_size=2, nice=0) as (gateway, port):
         if with_voila:
-            await asyncio.wait_for(gateway.voila.is_ready.wait(), 60)
+            await asyncio.wait_for(gateway.voila.is_ready.wait(), 120)
         if "channels" in options:
             set_up_channels(gateway)
         print(
@@ -48,11 +49,11 @@ async def main(home: Path, options: set[str]) -> None:
         )
         while True:
             if not (home / "bot-is-dead").exists():
-                await asyncio.to_thread(act, world, random.Random())
+                await asyncio.to_thread(act, world, random.Random(), home)
             await asyncio.sleep(0.2)
 
 
-def act(world: World, chance: random.Random) -> None:
+def act(world: World, chance: random.Random, home: Path) -> None:
     """Do what a bot does to the tables that pages read."""
     now = int(time.time() * 1000)
     candle, state, command = tables.live_candles.c, tables.account_states.c, tables.commands.c
@@ -64,9 +65,9 @@ def act(world: World, chance: random.Random) -> None:
         connection.execute(moved.values(close=candle.close * (1 + chance.gauss(0, 0.0005))))
         for row in connection.execute(sa.select(tables.commands).where(command.done_at.is_(None))).all():
             this = sa.update(tables.commands).where(command.id == row.id)
-            if row.acknowledged_at is None and now - row.asked_at >= ACKNOWLEDGE_MS:
+            if row.acknowledged_at is None and not (home / "bot-is-deaf").exists():
                 connection.execute(this.values(acknowledged_at=now))
-            elif row.acknowledged_at is not None and now - row.asked_at >= DONE_MS:
+            elif row.acknowledged_at is not None and not (home / "bot-is-slow").exists():
                 has_failed = row.kind == "close_all" and row.asked_by not in administrators
                 connection.execute(this.values(done_at=now, result="no market data" if has_failed else "done"))
                 if has_failed:

@@ -22,7 +22,7 @@ from tests.web.seed import World, add_notice
 
 pytestmark = pytest.mark.browser
 
-WAIT_MS = 20_000
+WAIT_MS = 60_000
 # The test decides whether somebody looks at the page: a headless browser never hides one.
 HIDE_AT_WILL = "Object.defineProperty(document, 'hidden', { get: () => window.isAway === true });"
 SHOWN = """async () => {

@@ -69,7 +69,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     finally:
         if exchange is not None:
             exchange.terminate()
-            exchange.wait(timeout=20)
+            exchange.wait(timeout=60)
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def _service_refuses(home: Path, name: str) -> str:
     before = {name: mark for name, mark in contents(home).items() if not name.startswith("logs/")}
     command = [sys.executable, "-m", f"services.crypto_trader_{name}"]
     done = subprocess.run(
-        command, env=environment(home), capture_output=True, text=True, check=False, timeout=60
+        command, env=environment(home), capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 78, done
     after = {name: mark for name, mark in contents(home).items() if not name.startswith("logs/")}

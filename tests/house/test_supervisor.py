@@ -15,7 +15,7 @@ import pytest
 from ctp.errors import ConfigError
 from services.supervisor import Program, Supervisor
 
-SLEEP = "import time; print('up', flush=True); time.sleep(60)"
+SLEEP = "import time; print('up', flush=True); time.sleep(600)"
 
 
 def program(folder: Path, code: str) -> Program:
@@ -25,7 +25,7 @@ def program(folder: Path, code: str) -> Program:
 
 async def until_running(supervisor: Supervisor, *, other_than: int = 0) -> int:
     """Wait for the child to run and return its process id."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             process = supervisor.processes.get("sleeper")
             if process is not None and process.returncode is None and process.pid != other_than:
@@ -78,5 +78,5 @@ asyncio.run(main())
         assert supervisor.stdout is not None
         child = psutil.Process(int(supervisor.stdout.readline()))
         supervisor.kill()
-        _, alive = psutil.wait_procs([child], timeout=5)
+        _, alive = psutil.wait_procs([child], timeout=60)
     assert not alive

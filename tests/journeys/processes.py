@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 
-def eventually[T](question: Callable[[], T | None], what: str, timeout_s: float = 60) -> T:
+def eventually[T](question: Callable[[], T | None], what: str, timeout_s: float = 120) -> T:
     """Ask again until the answer is something; fail naming what did not happen."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -23,10 +24,15 @@ def eventually[T](question: Callable[[], T | None], what: str, timeout_s: float 
 
 
 def free_port() -> int:
-    """Return a loopback port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port nobody listens on, and none that the machine gives to a connection meanwhile.
+
+    Each process begins elsewhere, so that tests side by side do not choose the same one.
+    """
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
 
 
 def processes_of(home: Path) -> list[psutil.Process]:

@@ -59,7 +59,7 @@ def trades_closed(home: Path) -> int:
         return int(database.execute("SELECT count(*) FROM trades").fetchone()[0])
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_database_exchange_and_backtest_agree_although_the_bot_is_killed(home: Path) -> None:
     """One JSON document on stdout, exit code 0, at least 20 trades over two symbols, each equal to the last bit."""
     with demo(home, "--check", "--seed", "3") as process:
@@ -67,7 +67,7 @@ def test_database_exchange_and_backtest_agree_although_the_bot_is_killed(home: P
         eventually(lambda: list(home.glob("check-*/ctp.db")), "a database")
         eventually(lambda: trades_closed(home) >= 3 or None, "some trades", 300)
         kill_bot(home, other_than=first)  # while it trades
-        stdout, stderr = process.communicate(timeout=500)
+        stdout, stderr = process.communicate(timeout=800)
     result = json.loads(stdout)
     assert result["ok"], stdout + stderr
     assert process.returncode == 0
@@ -81,7 +81,7 @@ def test_database_exchange_and_backtest_agree_although_the_bot_is_killed(home: P
     assert list(home.iterdir()) == []
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 def test_a_killed_demo_leaves_no_process_and_no_port(home: Path) -> None:
     """SIGKILL gives the demo no chance to clean up; everything it started ends all the same."""
     port = free_port()
@@ -91,7 +91,7 @@ def test_a_killed_demo_leaves_no_process_and_no_port(home: Path) -> None:
         assert any(f"http://127.0.0.1:{port}" in line for line in lines)
         assert len(processes_of(home)) >= 5
         process.kill()
-        _, left = psutil.wait_procs(processes_of(home), timeout=10)
+        _, left = psutil.wait_procs(processes_of(home), timeout=60)
     assert not left
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
@@ -104,7 +104,7 @@ def test_a_taken_port_is_one_sentence(home: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with demo(home, "--port", str(port)) as process:
-            stdout, stderr = process.communicate(timeout=60)
+            stdout, stderr = process.communicate(timeout=120)
     assert (process.returncode, stdout) == (2, "")
     assert stderr.splitlines() == [f"demo: port {port} is taken by another process; choose another with --port"]
     assert not home.exists()

@@ -7,11 +7,9 @@ dies by SIGKILL at a random moment, half of the times just after a candle closed
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
 import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -36,11 +34,12 @@ from services.children import child_environment, exchange_program, exchange_sett
 from services.demo_home import DemoAccount, prepare_home
 from services.supervisor import Supervisor
 from tests.journeys.exchange_record import Ours, check_account, fills_at, read_ours, trips_of
+from tests.journeys.processes import free_port
 
 CANDLE_S = 1.0
 SERVICES = ("bot", "backup", "web")
 WEIGHTS = (4, 1, 1)  # the bot has most to lose
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 EAGER = {"period": 5, "warm_up": 30, "volume_factor": 0, "stop_loss": 0.01, "take_profit": 0.012}
 BOTH = {**EAGER, "oversold": 47, "overbought": 53, "direction": "both", "trailing_stop": 0.01}
 LONG = {**EAGER, "oversold": 48, "overbought": 56}
@@ -65,12 +64,13 @@ class Stage(NamedTuple):
     port: int
 
 
+@pytest.mark.timeout(900)
 def test_killed_processes_lose_and_double_nothing(home: Path) -> None:
     asyncio.run(_journey(home, "book", 40, 5))
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("fills", ["book", "candle-exact"])
 def test_killed_for_five_minutes_processes_lose_and_double_nothing(fills: str, home: Path) -> None:
     asyncio.run(_journey(home, fills, 300, 20))
@@ -100,7 +100,7 @@ async def _journey(home: Path, fills: str, seconds: int, fewest: int) -> None:
 @asynccontextmanager
 async def _stage(home: Path, fills: str, seed: int) -> AsyncIterator[Stage]:
     """Start exchange, people, accounts and services, as the demo does, and stop them all at the end."""
-    supervisor, port = Supervisor(longest_delay_s=0.4), _lasting_port()  # a bot that waits cannot be caught at work
+    supervisor, port = Supervisor(longest_delay_s=0.4), free_port()  # a bot that waits cannot be caught at work
     watching: list[asyncio.Task[None]] = []
     watch = lambda program: watching.append(asyncio.create_task(supervisor.watch(program)))  # noqa: E731
     try:
@@ -223,15 +223,6 @@ async def _until(stage: Stage, holds: Callable[[], bool], what: str) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {PATIENCE_S:g} s: {what}")
         await asyncio.sleep(0.1)
-
-
-def _lasting_port() -> int:
-    """Return a free port that no outgoing connection takes while the gateway is down for a moment."""
-    for port in range(20_000 + os.getpid() % 10_000, 32_000):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port")
 
 
 def _print_logs(home: Path) -> None:

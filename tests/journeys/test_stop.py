@@ -120,16 +120,16 @@ def test_pressed_during_a_send_it_is_acknowledged_at_once_and_no_second_entry_le
             account = rig.add_account(list(USDM), strategy=HOLDER)
             await rig.start_bot()
             assert await rig.command(account, "start") == "done"
-            rig.exchange.fault("delay_after", match="POST /fapi/v1/order", delay_ms=1500)
+            rig.exchange.fault("delay_after", match="POST /fapi/v1/order", delay_ms=6000)
             time = int(rig.exchange.status()["candle"])  # type: ignore[call-overload]
             await rig.exchange.advance()
             await rig.until(lambda: bool(rig.exchange.faults.struck), "the entry is on its way")
-            asked = rig.settings.trading.command_poll_s
             number = rig.ask(account, "stop_close")
             await rig.until(
-                lambda: rig.one(commands, commands.c.id == number).acknowledged_at is not None, "acknowledged", 1.0
+                lambda: rig.one(commands, commands.c.id == number).acknowledged_at is not None, "acknowledged"
             )
-            assert asked < 1
+            entry = rig.one(orders, orders.c.account_id == account, orders.c.purpose == "entry")
+            assert entry.status == "planned", "acknowledged while the entry is still being sent"
             await rig.until(lambda: rig.one(commands, commands.c.id == number).done_at is not None, "flat")
             assert is_settled_now(rig, account, time)
             check_truth(rig, account)

@@ -232,7 +232,7 @@ async def test_serving_writes_where_it_listens_and_cleans_up(tmp_path: Path) -> 
     settings = SimulatorSettings(tmp_path, quiet(), accounts=(ACCOUNT,), history=1)
     ready = asyncio.Event()
     task = asyncio.create_task(serve(settings, lambda exchange, control: ready.set()))
-    await asyncio.wait_for(ready.wait(), 5)
+    await asyncio.wait_for(ready.wait(), 60)
     where = json.loads((tmp_path / READY_FILE).read_text())
     http = session(where["port"], where["ca_file"])
     async with http.get("https://fapi.binance.com/fapi/v1/ping") as answer:

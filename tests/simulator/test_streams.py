@@ -13,7 +13,7 @@ from tests.simulator.conftest import HOUR, ROW, START, Rig, feed_of
 pytestmark = pytest.mark.anyio
 PERP, SPOT = "BTC/USDT:USDT", "BTC/USDT"
 ROWS: list[ROW | None] = [(60000.0 + i, 60500.0 + i, 59500.0 + i, 60000.0 + i + 1) for i in range(60)]
-SOON = 20
+SOON = 60
 
 
 def both() -> Any:

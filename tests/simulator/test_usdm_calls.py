@@ -51,7 +51,7 @@ async def test_public_prices_are_those_of_the_feed(rig: Any) -> None:
         assert funding["markPrice"] == 60050.0 and funding["fundingRate"] == 0.0001
         assert len(await client.fetch_funding_rate_history(BTC, since=START, limit=3)) == 3
         assert (await client.fetch_funding_interval(BTC))["interval"] == "8h"
-        assert abs(await client.fetch_time() - client.milliseconds()) < 2000
+        assert abs(await client.fetch_time() - client.milliseconds()) < 60_000
         assert (await client.fetch_bids_asks([BTC]))[BTC]["bid"] < 60050.1
         assert (await client.fetch_last_prices([BTC]))[BTC]["price"] == 60050.0
         assert len(await client.fetch_trades(BTC)) == 1
