@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 DASHBOARDS: dict[str, frozenset[Role]] = {"trading": frozenset({"viewer", "trader", "quant", "admin"})}
 _HEAD, _HEADER = b"<!--ctp:head-->", b"<!--ctp:header-->"
 _KERNEL_ID = re.compile(rb'"kernelId": ?"([0-9a-f-]{36})"')
-_READY_S = 20.0
+_READY_S = 60.0  # what Voila may need to start on a busy machine
 
 
 async def render(request: web.Request) -> web.StreamResponse:

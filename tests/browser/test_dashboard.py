@@ -17,7 +17,7 @@ from ctp.storage.database import Database
 from tests.browser.visits import DESK_MS, IS_PAINTED, PHONE, Pages, Visit, browsed
 from tests.web.seed import PASSWORD, World, add_notice
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +246,8 @@ def test_the_desk_survives_a_restart_of_voila(pages: Pages) -> None:
     page = visit.open_desk()
     os.kill(pages.voila, signal.SIGKILL)
     expect(page.locator("[data-banner=stale]")).to_be_visible()
-    page.click("[data-banner=stale] button")
+    with page.expect_navigation(wait_until="commit"):  # what is drawn now is the page from before
+        page.click("[data-banner=stale] button")
     page.wait_for_function(IS_PAINTED, timeout=DESK_MS)
     expect(page.locator(".desk")).to_contain_text("Perpetuals")
     visit.errors.clear()  # the lost kernel's connection

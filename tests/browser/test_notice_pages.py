@@ -20,7 +20,7 @@ from ctp.storage.database import Database
 from tests.browser.visits import PHONE, Pages, Visit, browsed
 from tests.web.seed import World, add_notice
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 WAIT_MS = 60_000
 # The test decides whether somebody looks at the page: a headless browser never hides one.
