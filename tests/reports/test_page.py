@@ -134,7 +134,7 @@ def test_locks_outages_and_trouble_are_said_on_the_first_screen(day: Extract) ->
     keys = [one.key for one in report.told.findings]
     assert keys == ["drawdown_locked", "no_decisions", "daily_locked", "late_decisions", "trouble"]
     top = plain(report.top())
-    assert "3 candles were not decided on (1 times, the longest for 3 h)" in top
+    assert "3 candles were not decided on (stretches: 1, the longest 3 h)" in top
     assert text("report.all_well", "en") not in top
     assert "next entry risks 25% of the usual" in plain(report.tomorrow())
     assert text("problem.exchange_down.title", "en") in plain(report.operation())
