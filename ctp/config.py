@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ctp.errors import ConfigError
 
 PROJECT = Path(__file__).resolve().parent.parent
+COPIES = Path("configuration")  # below home: every ctp.toml that worked, by its version
 PAPER_FILE = Path("simulator/paper.toml")  # below home: where `ctp simulator` of this home listened last
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -341,11 +342,24 @@ def home_folder(environment: Mapping[str, str] | None = None) -> Path:
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings of this run.
 
-    environment: defaults to the process's own. Raises ConfigError naming the key, its source and the remedy.
+    environment: defaults to the process's own. Raises ConfigError naming the key, its source and the remedy, and the way
+    back to the last configuration that worked.
     """
     env = os.environ if environment is None else environment
     _refuse_secrets(env)
     home = home_folder(env)
+    try:
+        return _load(env, home)
+    except ConfigError as error:
+        last = max((int(file.stem) for file in (home / COPIES).glob("*.toml") if file.stem.isdecimal()), default=None)
+        if last is None or env.get("CTP_CONFIG"):
+            raise
+        way_back = f"the last that worked is version {last}, bring it back: ctp config rollback {last}"
+        raise ConfigError(f"{error}; {way_back}") from None
+
+
+def _load(env: Mapping[str, str], home: Path) -> Settings:
+    """Read file and environment and check them."""
     file = Path(env["CTP_CONFIG"]).expanduser() if env.get("CTP_CONFIG") else home / "ctp.toml"
     values = _from_file(file, required=bool(env.get("CTP_CONFIG")))
     simulator = _from_file(home / PAPER_FILE, required=False)

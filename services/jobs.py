@@ -32,6 +32,14 @@ def all_jobs(settings: Settings, database: Database, clock: Clock) -> list[Job]:
         archive_decisions(database, settings.archive, now_ms, kept.decision_days)
         thin_equity(database, now_ms, every_sample_days=kept.equity_minute_days, hourly_days=kept.equity_hour_days)
 
+    def configuration(now_ms: int) -> None:
+        from ctp.backup.configuration import note_file
+        from ctp.config import load_settings
+
+        load_settings()  # only what works is noted
+        with database.transaction() as connection:
+            note_file(settings.home, connection, now_ms)
+
     def logs(_now_ms: int) -> None:
         """The services' own logs are rotated as they are written; these are PM2's."""
         pm2 = [Path(os.environ["PM2_HOME"], "pm2.log")] if "PM2_HOME" in os.environ else []
@@ -63,6 +71,7 @@ def all_jobs(settings: Settings, database: Database, clock: Clock) -> list[Job]:
     return [
         *backup_jobs(settings, database),
         Job("archive", daily(3, 30, zone), archive),
+        Job("configuration", every(300), configuration),
         Job("logs", every(3600), logs),
         Job("reports", every(60), reports),
         Job("tidy", daily(3, 45, zone), tidy),

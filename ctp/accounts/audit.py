@@ -3,6 +3,7 @@
 Invariants:
 1. A row is written in the transaction of the deed it records: both are kept or neither.
 2. No secret is in it.
+3. A deed that changes stored settings makes a version of the configuration, in the same transaction.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from ctp.accounts.configuration import CHANGES, note_version
 from ctp.accounts.rights import Actor, require
-from ctp.logs import redact_fields
+from ctp.logs import redact, redact_fields
 from ctp.storage.tables import audit_log, users
 
 
@@ -45,6 +47,9 @@ def record(connection: sa.Connection, actor: Actor, action: str, subject: str, n
             details=json.dumps(redact_fields(details), ensure_ascii=False, default=str),
         )
     )
+    if action in CHANGES:
+        reason = redact(str(details.get("reason") or f"{action} {subject}"))
+        note_version(connection, actor.name, actor.user_id, actor.door, reason, now_ms)
 
 
 def read_audit(

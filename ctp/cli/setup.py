@@ -48,14 +48,59 @@ def init(
         typer.echo(f"{settings.home} is ready and {user.name} may log in. Start everything: ./run up")
 
 
-@keys.command(epilog="Example: ctp keys rotate")
-def rotate(as_json: Json = False) -> None:
+@keys.command(epilog="Example: ctp keys rotate --backup")
+def rotate(
+    backup: Annotated[bool, typer.Option("--backup", help="Also make a new backup key; older archives keep theirs.")] = False,
+    as_json: Json = False,
+) -> None:
     """Encrypt every stored exchange key anew under a fresh key, verify each, and keep the old key for old backups."""
     from ctp.accounts.vault import Vault
+    from ctp.backup.keys import BackupKeys
 
+    settings = load_settings()
     with opened_database() as database:
-        count = Vault(load_settings().keys).rotate(database, shell_owner(), now_ms())
+        count = Vault(settings.keys).rotate(database, shell_owner(), now_ms())
+    fresh = ""
+    if backup:
+        keys = BackupKeys(settings.keys)
+        keys.create()
+        fresh = keys.rotate().id
     if as_json:
-        print_json({"rotated": count})
+        print_json({"rotated": count, "backup_key": fresh or None})
+        return
+    typer.echo(f"{count} exchange keys are encrypted anew and verified.")
+    if fresh:
+        typer.echo(f"The next full backup is sealed with the new key {fresh}; older ones open with theirs.")
+    typer.echo("The recovery sheet is out of date: ctp keys sheet")
+
+
+@keys.command(epilog="Example: ctp keys sheet | lpr")
+def sheet() -> None:
+    """Print the recovery sheet: every key, and how to restore on a bare machine. Keep it in a safe, not in a file."""
+    from ctp.backup.keys import BackupKeys
+    from ctp.backup.sheet import recovery_sheet
+
+    settings = load_settings()
+    BackupKeys(settings.keys).create()
+    typer.echo(recovery_sheet(settings, now_ms()), nl=False)
+
+
+@keys.command(epilog="Example: ctp keys enter < sheet.txt")
+def enter(as_json: Json = False) -> None:
+    """Make the key files from the lines of a recovery sheet on stdin; an empty line ends them."""
+    import sys
+
+    from ctp.backup.sheet import enter_sheet
+
+    lines = []
+    if sys.stdin.isatty():
+        typer.echo("Type or paste the lines B1: ... and F1: ..., then an empty line.", err=True)
+        while (line := sys.stdin.readline()).strip():
+            lines.append(line)
     else:
-        typer.echo(f"{count} exchange keys are encrypted anew and verified.")
+        lines = sys.stdin.readlines()
+    backup_keys, fernet_keys = enter_sheet(load_settings(), "".join(lines))
+    if as_json:
+        print_json({"backup_keys": backup_keys, "exchange_key_keys": fernet_keys})
+    else:
+        typer.echo(f"{backup_keys} backup keys and {fernet_keys} keys of exchange keys are in place.")
