@@ -76,7 +76,7 @@ def create_account(
     owner = read_user(connection, owner_id)
     if not allowed(Actor(owner.id, owner.name, owner.role, None, actor.door), "create_account"):
         raise NotAllowed(f"{owner.name} is {owner.role} and cannot own a trading account")
-    quote = _check_account(wanted, listed)
+    quote = check_account(wanted, listed)
     taken = sa.select(accounts.c.id).where(accounts.c.user_id == owner_id, accounts.c.name == wanted.name)
     if connection.execute(taken).first() is not None:
         raise InputError("name", wanted.name, f"{owner.name} has an account of this name already")
@@ -311,7 +311,7 @@ def _unseen(connection: sa.Connection, actor: Actor) -> Visible:
     return Visible(connection, Actor(None, actor.name, actor.role, None, actor.door))
 
 
-def _check_account(wanted: NewAccount, listed: Collection[str] | None) -> str:
+def check_account(wanted: NewAccount, listed: Collection[str] | None) -> str:
     """Raise InputError unless the account makes sense; return its quote currency."""
     if not wanted.name.strip() or len(wanted.name) > 64 or "/" in wanted.name or wanted.name.isdecimal():
         raise InputError("name", wanted.name, "must be 1 to 64 characters without / and not just a number")

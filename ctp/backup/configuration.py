@@ -52,7 +52,7 @@ def note_file(home: Path, connection: sa.Connection, now_ms: int, reason: str = 
 
 def difference(before: ConfigurationVersion, after: ConfigurationVersion) -> list[str]:
     """Return the lines that differ between two versions, as `diff -u` shows them."""
-    lines = []
+    lines: list[str] = []
     for name, one, other in (
         (CONFIGURATION_FILE, before.file or "", after.file or ""),
         ("stored settings", _text(before.stored), _text(after.stored)),
@@ -128,7 +128,9 @@ def _bring_back(
                 connection,
                 actor,
                 int(account_id),
-                *(wanted[name] for name in names),
+                wanted["strategy"],
+                wanted["strategy_parameters"],
+                wanted["risk_parameters"],
                 f"back to configuration {number}",
                 now_ms,
                 override=override,

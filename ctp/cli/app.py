@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from ctp.cli import accounts, backup, configuration, control, data, database, notices, report, setup, users
+from ctp.cli import (
+    accounts,
+    backup,
+    configuration,
+    control,
+    data,
+    database,
+    exchange_of_data,
+    notices,
+    report,
+    setup,
+    users,
+)
 from ctp.cli.backtest import backtest
 from ctp.cli.doctor import doctor
 from ctp.cli.jobs import jobs
@@ -72,6 +84,8 @@ app.command(
     epilog="Example: ctp sweep --exchange binance --symbol BTC/USDT --timeframe 1h --grid strategy.period=5:41 --by sharpe"
 )(sweep)
 app.command(epilog="Example: ctp simulator --candles BTC/USDT=btc-1h.parquet --timeframe 1h --speed 3600")(simulator)
+app.command(epilog="Example: ctp export minsu minsu.zip --passphrase-stdin")(exchange_of_data.export)
+app.command("import", epilog="Example: ctp import minsu.zip --dry-run")(exchange_of_data.import_)
 app.add_typer(configuration.app, name="config")
 app.add_typer(backup.app, name="backup")
 app.command(epilog="Example: ctp restore latest --dry-run")(backup.restore)

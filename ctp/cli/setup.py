@@ -75,14 +75,18 @@ def rotate(
 
 
 @keys.command(epilog="Example: ctp keys sheet | lpr")
-def sheet() -> None:
+def sheet(as_json: Json = False) -> None:
     """Print the recovery sheet: every key, and how to restore on a bare machine. Keep it in a safe, not in a file."""
     from ctp.backup.keys import BackupKeys
     from ctp.backup.sheet import recovery_sheet
 
     settings = load_settings()
     BackupKeys(settings.keys).create()
-    typer.echo(recovery_sheet(settings, now_ms()), nl=False)
+    text = recovery_sheet(settings, now_ms())
+    if as_json:
+        print_json({"sheet": text})
+    else:
+        typer.echo(text, nl=False)
 
 
 @keys.command(epilog="Example: ctp keys enter < sheet.txt")
