@@ -39,7 +39,7 @@ from ctp.backup.shapes import read_shapes
 from ctp.backup.target import LocalTarget
 from ctp.backup.verify import note_verified, verify_backup
 from ctp.config import Settings
-from ctp.errors import BackupDamaged, ConfigError
+from ctp.errors import BackupDamaged, ConfigError, StorageUnavailable
 from ctp.storage.database import Database
 
 Checkpoint = Callable[[str], None]
@@ -84,8 +84,25 @@ def make_backup(
     kind: full, incremental or config. An incremental one stands on the newest full one of the same day in the
     operator's zone; without any it becomes a full one. patience_s: how long another run may take to end.
     checkpoint: called wherever the process may die.
-    Raises BackupDamaged when what was written cannot be read back, StateConflict when another is at work.
+    Raises BackupDamaged when what was written cannot be read back, StateConflict when another is at work,
+    StorageUnavailable when there is no room.
     """
+    try:
+        return _make(settings, database, target, kind, now_ms, patience_s, checkpoint)
+    except OSError as error:
+        raise StorageUnavailable(f"{target.address}: {error.strerror or error}; earlier backups are whole") from error
+
+
+def _make(
+    settings: Settings,
+    database: Database,
+    target: LocalTarget,
+    kind: str,
+    now_ms: int,
+    patience_s: float,
+    checkpoint: Checkpoint,
+) -> Made:
+    """Make a backup and read it back, with every other run kept out."""
     database.check()
     keys = BackupKeys(settings.keys)
     keys.create()

@@ -18,11 +18,15 @@ def new_file(file: Path) -> Iterator[BinaryIO]:
     unfinished = file.with_name(file.name + UNFINISHED)
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as sink:
-        yield sink
-        sink.flush()
-        os.fsync(sink.fileno())
-    unfinished.replace(file)
+    try:
+        with os.fdopen(descriptor, "wb") as sink:
+            yield sink
+            sink.flush()
+            os.fsync(sink.fileno())
+        unfinished.replace(file)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)  # on a full disk it may be what filled it
+        raise
     sync_folder(file.parent)
 
 

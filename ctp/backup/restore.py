@@ -30,7 +30,7 @@ from ctp.backup.settle import RestoredAccount, check_door_to_live, live_paramete
 from ctp.backup.swap import copy_aside, has_schema, keep_last_copies, refuse_when_used, swap_file
 from ctp.backup.target import LocalTarget, Target
 from ctp.config import BackupSettings, DatabaseSettings, Settings
-from ctp.errors import BackupDamaged, ConfigError, CtpError, NotAllowed
+from ctp.errors import BackupDamaged, ConfigError, CtpError, NotAllowed, StorageUnavailable
 from ctp.storage import migrations
 from ctp.storage.database import Database
 
@@ -140,31 +140,40 @@ class _Outcome:
 
 def _change_sqlite(outcome: _Outcome) -> None:
     """Build a new file beside the database's, then let it take its place."""
-    database, checkpoint = outcome.database, outcome.checkpoint
+    database = outcome.database
     assert database.file is not None
     scratch = database.file.parent / SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(mode=0o700, parents=True)
-    file = scratch / database.file.name
-    build_file(outcome.archive, file, checkpoint)
+    try:
+        scratch.mkdir(mode=0o700, parents=True)
+        file = scratch / database.file.name
+        _build_and_settle(outcome, file)
+        outcome.bring_files()
+        database.close()
+        if database.file.exists():
+            stamp = datetime.fromtimestamp(outcome.now_ms / 1000, UTC).strftime(_UTC_NAME)
+            copies = outcome.settings.folder("before-restore")
+            outcome.safety = str(copy_aside(database.file, copies / stamp))
+            keep_last_copies(copies)
+        outcome.checkpoint("copied aside")
+        swap_file(file, database.file, outcome.checkpoint)
+    except OSError as error:
+        raise StorageUnavailable(f"{scratch}: {error.strerror or error}; nothing was restored") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _build_and_settle(outcome: _Outcome, file: Path) -> None:
+    """Fill a new file from the archive, compare it, migrate it and make it safe to start on."""
+    build_file(outcome.archive, file, outcome.checkpoint)
     made = Database(f"sqlite:///{file}")
     try:
         with made.transaction() as connection:
-            outcome.finish(connection, current_parameters(database))
-        checkpoint("settled")
+            outcome.finish(connection, current_parameters(outcome.database))
+        outcome.checkpoint("settled")
         made.check(thorough=True)
     finally:
         made.close()
-    outcome.bring_files()
-    database.close()
-    if database.file.exists():
-        stamp = datetime.fromtimestamp(outcome.now_ms / 1000, UTC).strftime(_UTC_NAME)
-        copies = outcome.settings.folder("before-restore")
-        outcome.safety = str(copy_aside(database.file, copies / stamp))
-        keep_last_copies(copies)
-    checkpoint("copied aside")
-    swap_file(file, database.file, checkpoint)
-    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def build_file(archive: Archive, file: Path, checkpoint: Callable[[str], None] = pass_by) -> None:

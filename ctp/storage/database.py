@@ -171,7 +171,8 @@ class Database:
 
     def _damaged(self, reason: str) -> DataDamaged:
         """Say which file is broken and how to get the data back."""
-        return DataDamaged(str(self.file or self.address), reason, "stop the services and restore the last backup")
+        remedy = "stop the services and restore the last backup: ctp restore latest"
+        return DataDamaged(str(self.file or self.address), reason, remedy)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

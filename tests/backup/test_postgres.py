@@ -166,6 +166,32 @@ def test_a_move_killed_at_any_step_leaves_the_old_database_and_nothing_half_made
                 assert content_of(database) == before, point
 
 
+@pytest.mark.postgres
+def test_a_restore_on_postgresql_killed_at_any_step_leaves_the_old_rows_or_the_new_ones(
+    tmp_path: Path, sqlite_template: Path, new_place: NewPlace
+) -> None:
+    """The change is one commit: only after it the new rows are seen."""
+    here = filled_home(tmp_path / "home", sqlite_template, rows=3)
+    there = at(here, new_place())
+    target = LocalTarget(here.backups)
+    made = back_up(here)
+    restore_home(there, target, made.id, NOW, override="random words")
+    with opened(there) as database:
+        append(database, 1.0)
+        before = content_of(database)["ledger"]
+    passed = []
+
+    def work(checkpoint):  # type: ignore[no-untyped-def]
+        few = lambda name: checkpoint(name) if not name.startswith("filled") or name == "filled ledger" else None  # noqa: E731
+        restore_home(there, target, made.id, NOW + HOUR, override="random words", checkpoint=few)
+
+    for point in kill_at_every_point(work, reset=lambda: None):
+        passed.append(point)
+        with opened(there) as database:
+            assert (content_of(database)["ledger"] == before) == (point != "swapped"), point
+    assert passed[-2:] == ["settled", "swapped"]
+
+
 def test_from_file_to_file_works_like_to_a_server(tmp_path: Path, sqlite_template: Path) -> None:
     """The same way without a server; a file that exists is not written over."""
     here = filled_home(tmp_path / "home", sqlite_template, rows=100)
