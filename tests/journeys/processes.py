@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import time
@@ -23,12 +24,15 @@ def eventually[T](question: Callable[[], T | None], what: str, timeout_s: float 
     pytest.fail(f"{what} did not happen within {timeout_s:g} s")
 
 
-def free_port() -> int:
-    """Return a loopback port nobody listens on, and none that the machine gives to a connection meanwhile.
+# Below the ports that the machine gives to connections; each process begins elsewhere, so that tests side by side do not
+# choose the same one.
+_LASTING = itertools.cycle(range(20_000, 32_000))
+_NEXT = itertools.islice(_LASTING, os.getpid() * 7 % 12_000, None)
 
-    Each process begins elsewhere, so that tests side by side do not choose the same one.
-    """
-    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+
+def free_port() -> int:
+    """Return a loopback port nobody listens on, another one each time, and none that a connection takes meanwhile."""
+    for port in itertools.islice(_NEXT, 12_000):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
