@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -33,7 +34,7 @@ from ctp.backup.manifest import (
     write_manifest,
 )
 from ctp.backup.pieces import PACK_SUFFIX, SHARED_PLACE, file_place, object_name, open_archive, shared_sealer
-from ctp.backup.rows import read_groups
+from ctp.backup.rows import Group, read_groups
 from ctp.backup.sealing import Sealer, new_salt
 from ctp.backup.shapes import read_shapes
 from ctp.backup.target import LocalTarget
@@ -43,6 +44,7 @@ from ctp.errors import BackupDamaged, ConfigError, StorageUnavailable
 from ctp.storage.database import Database
 
 Checkpoint = Callable[[str], None]
+_AHEAD = 64  # groups read before the one that is being sealed
 # What people set up, without what has happened since.
 CONFIGURATION_TABLES = frozenset(
     {
@@ -207,21 +209,26 @@ class _Maker:
     def _tables(self, before: Mapping[bytes, StoredGroup]) -> tuple[str, tuple[StoredTable, ...]]:
         """Store every group of the database that is not stored yet; returns its schema and its tables."""
         tables = []
-        with self.database.reading() as connection:
+        # Compressing and encrypting keep a second thread busy: the reading transaction is over sooner.
+        with ThreadPoolExecutor(1, "seal") as sealing, self.database.reading() as connection:
             revision = str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
             for shape in read_shapes(connection).values():
                 if self.kind == CONFIGURATION and shape.name not in CONFIGURATION_TABLES:
                     continue
-                groups = []
+                groups: list[StoredGroup | Future[StoredGroup]] = []
                 for group in read_groups(connection, shape, revision):
                     address = self.sealer.address(group.place, group.content)
-                    known = before.get(address)
-                    if known is None:
-                        offset, length = self._add(group.place, group.content)
-                        known = StoredGroup(group.first, group.last, group.rows, address, self.id, offset, length)
-                    groups.append(known)
-                tables.append(StoredTable(shape.name, shape.columns, tuple(groups)))
+                    groups.append(before.get(address) or sealing.submit(self._store, group, address))
+                    if len(groups) > _AHEAD and isinstance(ahead := groups[-_AHEAD], Future):
+                        ahead.result()  # no more than so many wait in memory
+                done = tuple(one.result() if isinstance(one, Future) else one for one in groups)
+                tables.append(StoredTable(shape.name, shape.columns, done))
         return revision, tuple(tables)
+
+    def _store(self, group: Group, address: bytes) -> StoredGroup:
+        """Append a group to the pack."""
+        offset, length = self._add(group.place, group.content)
+        return StoredGroup(group.first, group.last, group.rows, address, self.id, offset, length)
 
     def _add(self, place: bytes, content: bytes) -> tuple[int, int]:
         """Append a piece to the pack; returns where it lies."""

@@ -27,12 +27,17 @@ class Archive(NamedTuple):
 
     def rows(self, table: StoredTable) -> Iterator[list[Row]]:
         """Yield the rows of a table, group by group. Raises BackupDamaged at the first that is not what was stored."""
-        for group, sealed in _sealed(self.target, table.groups):
-            place = place_of(table.name, self.manifest.revision, group.first, group.last)
-            rows = unpack_rows(self.sealer.open(place, sealed, group.pack + PACK_SUFFIX, group.address))
+        for group, content in self.contents(table):
+            rows = unpack_rows(content)
             if len(rows) != group.rows:
                 raise BackupDamaged(group.pack + PACK_SUFFIX, f"{group.rows} rows", f"{len(rows)} rows")
             yield rows
+
+    def contents(self, table: StoredTable) -> Iterator[tuple[StoredGroup, bytes]]:
+        """Yield every group of a table with its rows still packed, checked against its address."""
+        for group, sealed in _sealed(self.target, table.groups):
+            place = place_of(table.name, self.manifest.revision, group.first, group.last)
+            yield group, self.sealer.open(place, sealed, group.pack + PACK_SUFFIX, group.address)
 
     def file(self, stored: StoredFile) -> bytes:
         """Return a file. Raises BackupDamaged when it is not what was stored."""

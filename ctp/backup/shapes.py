@@ -19,6 +19,7 @@ class TableShape(NamedTuple):
     columns: tuple[str, ...]
     booleans: frozenset[str]
     doubles: frozenset[str]
+    integers: frozenset[str]
     primary_key: tuple[str, ...]
     counts: bool  # one integer is the primary key
 
@@ -43,6 +44,7 @@ def read_shapes(connection: sa.Connection) -> dict[str, TableShape]:
             tuple(types),
             frozenset(column for column, kind in types.items() if isinstance(kind, sa.Boolean)),
             frozenset(column for column, kind in types.items() if isinstance(kind, sa.Float)),
+            frozenset(column for column, kind in types.items() if isinstance(kind, sa.Integer)),
             key,
             len(key) == 1 and isinstance(types[key[0]], sa.Integer),
         )

@@ -39,7 +39,7 @@ def verify_backup(target: Target, backup_id: str, keys: BackupKeys, *, only_own:
     for table in archive.manifest.tables:
         groups = tuple(group for group in table.groups if not only_own or group.pack == backup_id)
         try:
-            for _ in archive.rows(table._replace(groups=groups)):
+            for _ in archive.contents(table._replace(groups=groups)):
                 pass
         except BackupDamaged as error:
             found.append(error)
