@@ -27,6 +27,10 @@ def test_an_entry_finds_its_symbol_ready_and_asks_nothing(tmp_path: Path) -> Non
             theirs.leverages["BTCUSDT"] = 20
             await rig.until(is_ready, "set again after somebody changed it")
 
+            # The bot checks what it has set, then looks at everything again and again: once it has looked, it is done.
+            rig.exchange.fault("delay_before", match=CONFIGURATION, delay_ms=0, count=3)
+            await rig.until(lambda: len(rig.exchange.faults.struck) == 3, "looked again")
+
             # An entry that has to ask names its symbol; the look at everything does not.
             asked = {"match": CONFIGURATION, "parameters": {"symbol": "BTCUSDT"}}
             rig.exchange.fault("delay_before", **asked, delay_ms=0, count=10_000)
