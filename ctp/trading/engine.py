@@ -270,7 +270,8 @@ class Engine:
         view, rules = desk.current, desk.terms
         terms = desk.store.terms(rules)
         folded = fold(view.memory, view.facts, view.plans, view.purposes, terms, until=time).memory
-        conditions = self._conditions(time, market_now, unavailable)
+        taken = view.entered_after(folded.pending) | view.in_flight()
+        conditions = self._conditions(time, market_now, unavailable, taken)
         conditions = conditions._replace(dropped=await self._dropped(candles))
         decided = decide_close(rules, folded, candles, time, conditions)
         planned = [self.order_row(one, time) for one in decided.orders]
@@ -380,8 +381,13 @@ class Engine:
             await desk.record([], [lock_fact(found, day, desk.account.quote)])
             desk.log.warning("day_locked", equity=found.equity, market_time=found.time)
 
-    def _conditions(self, time: int, market_now: int, unavailable: frozenset[str]) -> Conditions:
-        """Return what holds outside the definition at the close of the candle that opened at `time`."""
+    def _conditions(
+        self, time: int, market_now: int, unavailable: frozenset[str], taken: Mapping[str, Plan | None]
+    ) -> Conditions:
+        """Return what holds outside the definition at the close of the candle that opened at `time`.
+
+        taken: symbols that an order of ours is about to change, or has changed since that close.
+        """
         desk = self.desk
         length = desk.account.timeframe_ms
         return Conditions(
@@ -390,7 +396,7 @@ class Engine:
             unavailable=unavailable,
             is_clock_off=self.public.exchange_clock.is_off,
             is_stale=market_now > time + length + desk.entry_stale_after_ms,
-            in_flight=desk.current.in_flight(),
+            in_flight=taken,
             lock=next((fact for fact in desk.current.facts if fact.kind == LOCK), None),
             shortfall=desk.shortfall,
         )

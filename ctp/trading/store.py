@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -70,6 +70,17 @@ class View(NamedTuple):
             if row.purpose not in PROTECTIVE:
                 found[row.symbol] = rows.read_plan(row.plan).plan if row.purpose == ENTRY else None
         return found
+
+    def entered_after(self, pending: Collection[int]) -> dict[str, Plan | None]:
+        """Return the symbols that entries of ours have filled in candles later than the one decided on, with their plans.
+
+        pending: ids of the facts of later candles. The order may be final: only its fill tells that the symbol is taken.
+        """
+        return {
+            fact.symbol: self.plans[fact.order_id].plan
+            for fact in self.facts
+            if fact.id in pending and fact.order_id is not None and self.purposes.get(fact.order_id) == ENTRY
+        }
 
     def with_orders(self, planned: Sequence[OrderRow]) -> View:
         """Return the view once these orders are written."""
