@@ -23,7 +23,8 @@ from ctp.accounts.trading_accounts import accounts_to_command
 from ctp.accounts.users import set_preferences
 from ctp.accounts.visible import AccountView
 from ctp.clock import Clock
-from ctp.errors import InputError, NotAllowed, NotFound
+from ctp.errors import InputError, NotAllowed, NotFound, StateConflict
+from ctp.explained import explained, key_of
 from ctp.i18n import LANGUAGES, text
 from ctp.notifiers.contacts import claim_by_code, move_address, unblock_contact
 from ctp.notifiers.telegram_api import Button, Heard, Keyboard, Me
@@ -103,11 +104,11 @@ class Conversation:
                 return paired
         try:
             return self._known(heard, asked, person, now_ms)
-        except (NotFound, NotAllowed, InputError) as error:
-            reason = text("telegram.may_not", person.language)
-            if isinstance(error, InputError):
-                reason = text("telegram.failed", person.language, reason=error.bound)
-            return self._only(heard, reason)
+        except (NotFound, NotAllowed, InputError, StateConflict) as error:
+            if not isinstance(error, InputError) and key_of(str(error)) in (None, "role_may_not"):
+                return self._only(heard, text("telegram.may_not", person.language))
+            reason = explained(error, person.language)
+            return self._only(heard, text("telegram.failed", person.language, reason=reason))
 
     # --- people we do not know, or not here ------------------------------------------------------------------------
 

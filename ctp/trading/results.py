@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctp.explained import retold
 from ctp.i18n import text
 
 DONE = "done"
@@ -14,10 +15,10 @@ _WORDS = {NEVER_STARTED: "never_started", OVERRULED: "overruled"}
 def problem_of(result: str | None, language: str) -> str | None:
     """Return why a command that came to its end did not do what it asked; None when it did, or is under way.
 
-    result: as the bot wrote it; what it does not know by name is an error's own words.
+    result: as the bot wrote it; what it does not know by name is an error's own words, told in the reader's language.
     """
     if result in (None, "", DONE):
         return None
     if result in _WORDS:
         return text(f"command_result.{_WORDS[result]}", language)
-    return text("command_result.failed", language, reason=result)
+    return text("command_result.failed", language, reason=retold(result, language))

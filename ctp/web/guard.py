@@ -15,6 +15,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from ctp.errors import CtpError, InputError, NotAllowed, NotFound, StateConflict, StorageUnavailable
+from ctp.explained import explained
 from ctp.i18n import text
 from ctp.web.api import EntryRefused
 from ctp.web.pages import message_page
@@ -134,7 +135,7 @@ def _words(request: web.Request, error: CtpError, kind: type[CtpError]) -> str:
         return error.bound
     if kind is StorageUnavailable:
         return text("web.error.unavailable", spoken(request))
-    return str(error)
+    return explained(error, spoken(request))
 
 
 def _tell(request: web.Request, status: int, heading: str, explanation: str) -> web.StreamResponse:
