@@ -52,11 +52,27 @@ def record(connection: sa.Connection, actor: Actor, action: str, subject: str, n
         note_version(connection, actor.name, actor.user_id, actor.door, reason, now_ms)
 
 
+class AuditFilter(NamedTuple):
+    """Which deeds are wanted; what is None is not asked for. Times are milliseconds UTC, `until` not included."""
+
+    user_id: int | None = None  # 0: the machine itself
+    door: str | None = None
+    group: str | None = None  # the noun of an action, as `user`
+    since: int | None = None
+    until: int | None = None
+
+
 def read_audit(
-    connection: sa.Connection, actor: Actor, *, limit: int = 100, before_id: int | None = None
+    connection: sa.Connection,
+    actor: Actor,
+    *,
+    limit: int = 100,
+    before_id: int | None = None,
+    wanted: AuditFilter | None = None,
 ) -> list[Deed]:
     """Return deeds, newest first. Raises NotAllowed for anybody but an administrator."""
     require(actor, "manage_users")
+    wanted = wanted or AuditFilter()
     query = (
         sa.select(audit_log, users.c.name.label("user_name"))
         .outerjoin(users, users.c.id == audit_log.c.user_id)
@@ -65,7 +81,24 @@ def read_audit(
     )
     if before_id is not None:
         query = query.where(audit_log.c.id < before_id)
+    if wanted.user_id is not None:
+        query = query.where(audit_log.c.user_id == wanted.user_id if wanted.user_id else audit_log.c.user_id.is_(None))
+    if wanted.door is not None:
+        query = query.where(audit_log.c.door == wanted.door)
+    if wanted.group is not None:
+        query = query.where(audit_log.c.action.startswith(f"{wanted.group}.", autoescape=True))
+    if wanted.since is not None:
+        query = query.where(audit_log.c.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(audit_log.c.at < wanted.until)
     return [
         Deed(row.id, row.at, row.user_id, row.user_name, row.door, row.action, row.subject, json.loads(row.details))
         for row in connection.execute(query)
     ]
+
+
+def audit_groups(connection: sa.Connection, actor: Actor) -> list[str]:
+    """Return the nouns of the actions that have been written down, sorted."""
+    require(actor, "manage_users")
+    actions = connection.scalars(sa.select(audit_log.c.action).distinct())
+    return sorted({action.partition(".")[0] for action in actions})

@@ -58,11 +58,20 @@ def log_in(
     return Login(user, ticket, now_ms + lifetime_ms)
 
 
-def is_own_password(database: Database, actor: Actor, password: str, *, cost: int = COST) -> bool:
-    """Tell whether this is the actor's password; asked again before it is changed. Slow on purpose."""
+def is_own_password(database: Database, actor: Actor, password: str, now_ms: int, *, cost: int = COST) -> bool:
+    """Tell whether this is the actor's password, asked again before something that matters. Slow on purpose.
+
+    Guessing is slowed down as at the login, so that a session that was left open is no way to the password.
+    """
+    place = f"own:{actor.user_id}"
     with database.reading() as connection:
         kept = connection.execute(sa.select(users.c.password_hash).where(users.c.id == actor.user_id)).scalar()
-    return is_password(password[: LONGEST + 1], kept, cost)
+        is_blocked = blocked_until(connection, actor.name, place, None, now_ms) is not None
+    is_right = is_password(password[: LONGEST + 1], kept, cost) and not is_blocked
+    if not is_right and not is_blocked:
+        with database.transaction() as connection:
+            count_failure(connection, actor.name, place, now_ms)
+    return is_right
 
 
 def _look_up(connection: sa.Connection, name: str) -> tuple[User | None, str | None]:

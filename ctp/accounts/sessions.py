@@ -125,8 +125,13 @@ def revoke_sessions_of(
 
 def live_sessions(connection: sa.Connection, actor: Actor, now_ms: int) -> list[Session]:
     """Return the actor's own sessions that are not over, newest first."""
+    return [] if actor.user_id is None else live_sessions_of(connection, actor.user_id, now_ms)
+
+
+def live_sessions_of(connection: sa.Connection, user_id: int, now_ms: int) -> list[Session]:
+    """Return a person's sessions that are not over, newest first; the caller has asked whether that may be seen."""
     query = sa.select(*_COLUMNS).join(users, users.c.id == sessions.c.user_id).where(*_lives(now_ms))
-    query = query.where(sessions.c.user_id == actor.user_id).order_by(sessions.c.seen_at.desc())
+    query = query.where(sessions.c.user_id == user_id).order_by(sessions.c.seen_at.desc())
     return [Session(*row) for row in connection.execute(query)]
 
 

@@ -100,6 +100,7 @@ def list_users(connection: sa.Connection, actor: Actor) -> list[User]:
 def set_role(connection: sa.Connection, actor: Actor, user_id: int, role: str, now_ms: int) -> User:
     """Give a person another role; it counts from their next request on."""
     require(actor, "manage_users")
+    _not_oneself(actor, user_id)
     before = read_user(connection, user_id)
     if before.role == "admin" and role != "admin":
         _keep_an_administrator(connection, user_id)
@@ -111,6 +112,7 @@ def set_role(connection: sa.Connection, actor: Actor, user_id: int, role: str, n
 def disable_user(connection: sa.Connection, actor: Actor, user_id: int, now_ms: int) -> User:
     """Take a person's access away at once, ending their sessions. Their accounts go on as they are."""
     require(actor, "manage_users")
+    _not_oneself(actor, user_id)
     before = read_user(connection, user_id)
     if before.role == "admin":
         _keep_an_administrator(connection, user_id)
@@ -183,6 +185,12 @@ def _check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise InputError unless the value is one of the choices."""
     if value not in choices:
         raise InputError(field, value, "must be one of " + ", ".join(choices))
+
+
+def _not_oneself(actor: Actor, user_id: int) -> None:
+    """Keep an administrator from shutting themselves out by a slip; another one may do it."""
+    if actor.user_id == user_id:
+        raise NotAllowed(f"{actor.name} is this very session's; let another administrator do it")
 
 
 def _keep_an_administrator(connection: sa.Connection, leaving: int) -> None:

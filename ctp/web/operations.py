@@ -22,7 +22,7 @@ from ctp.i18n import has_text, text
 from ctp.notifiers.channels import configured_channels
 from ctp.notifiers.undeliverable import DeadLetter, dead_letters, resend_dead
 from ctp.notifiers.watchdog import SILENT_AFTER_MS
-from ctp.scheduler.history import JobState, list_jobs
+from ctp.scheduler.history import JobRun, JobState, list_jobs, list_runs
 from ctp.scheduler.schedule import in_words
 from ctp.storage import migrations
 from ctp.storage.leases import Heartbeat, read_heartbeats
@@ -36,7 +36,7 @@ from ctp.web.views import EXCHANGES, command_progress
 PROCESSES = ("bot", "backup", "web")
 _SILENT_MS = {"telegram": 180_000}  # it listens for half a minute at a time, and pauses after trouble
 _SPACE_WARNING_BYTES = 2_000_000_000
-_MOST_DEAD, _MOST_COUNTED = 50, 500
+_MOST_DEAD, _MOST_COUNTED, _MOST_RUNS = 50, 500, 20
 _CERTIFICATE_WARNING_MS = 14 * 86_400_000
 
 
@@ -51,6 +51,19 @@ async def operations_page(request: web.Request) -> web.Response:
 async def operations(request: web.Request) -> web.Response:
     """Return what the operations page shows."""
     return web.json_response(await _view(request.app[GATEWAY], _operator(request)))
+
+
+async def job_history(request: web.Request) -> web.Response:
+    """Return the last runs of one job."""
+    gateway, visitor, name = request.app[GATEWAY], _operator(request), request.match_info["job"]
+
+    def read(connection: sa.Connection) -> list[JobRun]:
+        if name not in {job.name for job in list_jobs(connection)}:
+            raise NotFound("job")
+        return list_runs(connection, name, limit=_MOST_RUNS)
+
+    runs = await gateway.read(read)
+    return web.json_response({"runs": [_run(run, visitor.language) for run in runs]})
 
 
 async def resend(request: web.Request) -> web.Response:
@@ -137,6 +150,7 @@ def _job(job: JobState, language: str) -> dict[str, Any]:
     """Return a job in words."""
     key, last = f"jobs.name.{job.name}", job.last
     return {
+        "id": job.name,
         "name": text(key, language) if has_text(key) else job.name,
         "schedule": in_words(job.schedule, language),
         "next_at": job.next_at,
@@ -147,6 +161,17 @@ def _job(job: JobState, language: str) -> dict[str, Any]:
         "error": (last.error or "") if last else "",
         "done_at": job.done_at,
         "failing_since": job.failing_since,
+    }
+
+
+def _run(run: JobRun, language: str) -> dict[str, Any]:
+    """Return one run in words."""
+    return {
+        "started_at": run.started_at,
+        "took_ms": None if run.ended_at is None else run.ended_at - run.started_at,
+        "result": run.result,
+        "result_word": text(f"jobs.result.{run.result}", language),
+        "error": run.error or "",
     }
 
 

@@ -110,6 +110,7 @@ def _context(gateway: Gateway, visitor: Visitor) -> dict[str, Any]:
         "unread": visitor.unread,
         "may_trade_page": visitor.may_trade_page,
         "may_operate": visitor.may_operate,
+        "may_administer": visitor.may_administer,
         "page": page,
     }
 

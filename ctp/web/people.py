@@ -64,6 +64,11 @@ class Visitor(NamedTuple):
         """Tell whether the health of the installation is theirs to look at."""
         return allowed(self.actor, "see_health")
 
+    @property
+    def may_administer(self) -> bool:
+        """Tell whether users and the audit log are theirs to look at."""
+        return allowed(self.actor, "manage_users")
+
     def may_command(self, relation: Relation) -> bool:
         """Tell whether they may start and stop an account to which they stand in this relation."""
         return allowed(self.actor, "command", relation)
@@ -86,7 +91,7 @@ class People:
 
     def __init__(self, settings: Settings, database: Database, clock: Clock, *, cost: int = COST) -> None:
         """Read the signing key, making it at the first start. cost: of bcrypt; tests lower it."""
-        self._database, self._clock, self._cost = database, clock, cost
+        self._database, self._clock, self.cost = database, clock, cost
         self._signer = TokenSigner.from_folder(settings.keys)
         self._lifetime_ms = int(settings.web.session_hours * 3_600_000)
         self._remembered: dict[str, tuple[float, Visitor]] = {}
@@ -96,7 +101,7 @@ class People:
         now = self._clock.now_ms()
         found = await asyncio.to_thread(
             log_in, self._database, name, password,
-            address=address, user_agent=user_agent, now_ms=now, lifetime_ms=self._lifetime_ms, cost=self._cost,
+            address=address, user_agent=user_agent, now_ms=now, lifetime_ms=self._lifetime_ms, cost=self.cost,
         )  # fmt: skip
         if found is None:
             raise LoginRefused
@@ -149,10 +154,9 @@ class People:
 
     async def change_password(self, visitor: Visitor, current: str, new: str) -> set[str]:
         """Change the visitor's password; returns their other sessions, which have ended. Raises InputError."""
-        own = await asyncio.to_thread(is_own_password, self._database, visitor.actor, current, cost=self._cost)
-        if not own:
+        if not await self.is_own(visitor, current):
             raise InputError("current", "…", text("web.password.wrong", visitor.language))
-        accepted = await asyncio.to_thread(accept_password, new, visitor.name, self._cost)
+        accepted = await asyncio.to_thread(accept_password, new, visitor.name, self.cost)
         now = self._clock.now_ms()
 
         def change(connection: sa.Connection) -> set[str]:
@@ -163,6 +167,13 @@ class People:
         ended = await self._write(change)
         self.forget(ended | {visitor.session_id})
         return ended
+
+    async def is_own(self, visitor: Visitor, password: str) -> bool:
+        """Tell whether this is the visitor's password; asked again before something that matters."""
+        now = self._clock.now_ms()
+        return await asyncio.to_thread(
+            is_own_password, self._database, visitor.actor, password, now, cost=self.cost
+        )
 
     async def sessions(self, visitor: Visitor) -> list[Session]:
         """Return the visitor's open sessions."""

@@ -12,7 +12,7 @@ from ctp.accounts.readings import read_accounts
 from ctp.accounts.visible import Visible
 from ctp.errors import NotFound
 from ctp.i18n import text
-from ctp.web import api, contacts_api, login, notices_api, operations, people_api, proxy, reports
+from ctp.web import api, audit, contacts_api, login, notices_api, operations, people_api, proxy, reports, users
 from ctp.web.channels import channels
 from ctp.web.pages import prefetched, render_page, zones
 from ctp.web.state import GATEWAY, VISITOR
@@ -22,6 +22,7 @@ from ctp.web.voila_process import STATIC_FOLDERS
 STATIC = Path(__file__).parent / "static"
 _KERNEL = "{kernel:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}}"
 _ACCOUNT = r"/api/v1/accounts/{account:\d{1,19}}"
+_USER = r"/api/v1/users/{user:\d{1,18}}"
 _CONTACT = "/api/v1/contacts/{channel:email|telegram}"
 _A_YEAR = "private, max-age=31536000, immutable"
 _ASK_AGAIN = "no-cache"
@@ -44,6 +45,9 @@ def public_routes(listen: Listen) -> list[web.RouteDef]:
         web.get("/reports", reports.reports_page),
         web.get(r"/reports/{report:\d{1,18}}", reports.report_file),
         web.get("/operations", operations.operations_page),
+        web.get("/users", users.users_page),
+        web.get("/audit", audit.audit_page),
+        web.get("/audit.csv", audit.audit_file),
         web.get("/evidence", evidence),
         web.get(r"/dashboards/{name:[a-z]+}", proxy.render),
         web.get(f"/api/kernels/{_KERNEL}", proxy.kernel_model),
@@ -63,6 +67,16 @@ def public_routes(listen: Listen) -> list[web.RouteDef]:
         web.put("/api/v1/notices/times", notices_api.set_times),
         web.get("/api/v1/operations", operations.operations),
         web.post("/api/v1/operations/resend", operations.resend),
+        web.get(r"/api/v1/operations/jobs/{job:[a-z_]{1,64}}", operations.job_history),
+        web.get("/api/v1/users", users.users),
+        web.post("/api/v1/users", users.add),
+        web.put(f"{_USER}/role", users.change_role),
+        web.post(f"{_USER}/disable", users.shut_out),
+        web.post(f"{_USER}/enable", users.let_in),
+        web.post(f"{_USER}/password", users.new_password),
+        web.get(f"{_USER}/sessions", users.their_sessions),
+        web.delete(f"{_USER}/sessions", users.end_theirs),
+        web.delete(f"{_USER}/sessions/{{session:[0-9a-f]{{32}}}}", users.end_theirs),
         web.get("/api/v1/contacts", contacts_api.contacts),
         web.post(_CONTACT, contacts_api.begin),
         web.delete(_CONTACT, contacts_api.remove),

@@ -242,21 +242,43 @@ def test_an_administrator_sets_a_password_that_must_be_changed(database: Databas
         set_password(connection, scene.ada, scene.minsu.user_id or 0, fresh, NOW)
         assert find_user(connection, "minsu").must_change_password
     assert enter(database, password="another good phrase") is not None
-    assert is_own_password(database, scene.minsu, "another good phrase", cost=COST)
-    assert not is_own_password(database, scene.minsu, PASSWORD, cost=COST)
+    assert is_own_password(database, scene.minsu, "another good phrase", NOW, cost=COST)
+    assert not is_own_password(database, scene.minsu, PASSWORD, NOW, cost=COST)
 
 
 def test_the_last_administrator_stays(database: Database, scene: Scene) -> None:
     """Neither disabled nor made something else."""
     with database.transaction() as connection:
         for deed in (
-            lambda: disable_user(connection, scene.ada, scene.ada.user_id or 0, NOW),
-            lambda: set_role(connection, scene.ada, scene.ada.user_id or 0, "trader", NOW),
+            lambda: disable_user(connection, SHELL, scene.ada.user_id or 0, NOW),
+            lambda: set_role(connection, SHELL, scene.ada.user_id or 0, "trader", NOW),
         ):
             with pytest.raises(StateConflict, match="last administrator"):
                 deed()
         add_user(connection, scene.ada, "bob", KEPT, "admin", NOW)
-        assert set_role(connection, scene.ada, scene.ada.user_id or 0, "trader", NOW).role == "trader"
+        assert set_role(connection, SHELL, scene.ada.user_id or 0, "trader", NOW).role == "trader"
+
+
+def test_an_administrator_cannot_shut_themselves_out_by_a_slip(database: Database, scene: Scene) -> None:
+    """Another one may, as long as one is left."""
+    with database.transaction() as connection:
+        bob = add_user(connection, scene.ada, "bob", KEPT, "admin", NOW)
+        for deed in (
+            lambda: disable_user(connection, scene.ada, scene.ada.user_id or 0, NOW),
+            lambda: set_role(connection, scene.ada, scene.ada.user_id or 0, "trader", NOW),
+        ):
+            with pytest.raises(NotAllowed, match="another administrator"):
+                deed()
+        assert disable_user(connection, scene.ada, bob.id, NOW).disabled_at == NOW
+
+
+def test_guessing_ones_own_password_is_slowed_down_like_a_login(database: Database, scene: Scene) -> None:
+    """A session that was left open must be no way to the password; the login itself is not blocked by it."""
+    for _ in range(5):
+        assert not is_own_password(database, scene.minsu, "a wrong guess", NOW, cost=COST)
+    assert not is_own_password(database, scene.minsu, PASSWORD, NOW + 1, cost=COST)
+    assert enter(database) is not None
+    assert is_own_password(database, scene.minsu, PASSWORD, NOW + 31_000, cost=COST)
 
 
 @pytest.mark.parametrize(

@@ -73,14 +73,31 @@ function overall(view) {
 
 const RESULT = { done: "running", running: "", failed: "blocked", lost: "blocked", stopped: "paused" };
 
+const took = (milliseconds) => (milliseconds === null ? null : element("span", { className: "soft" }, ` · ${format.number(milliseconds / 1000, 1)} s`));
+
+// The last runs of a job, asked for when somebody wants to see them.
+async function history(one) {
+  const { runs } = await ask("GET", `/operations/jobs/${one.id}`);
+  const list = element("ol", { className: "plain-list" }, ...(runs.length ? runs.map((run) => element("li", {},
+    element("div", {}, element("span", { className: "tight" }, format.fullTime(run.started_at)), took(run.took_ms), run.error ? element("div", { className: "small soft" }, run.error) : null),
+    badge(RESULT[run.result] ?? "", run.result_word))) : [element("li", { className: "soft" }, word("operations.no_run"))]));
+  const dialog = element("dialog", { className: "confirm", "aria-labelledby": "history-title", onclose: () => dialog.remove() },
+    element("form", { method: "dialog" }, element("h2", { id: "history-title" }, word("operations.runs_of", { job: one.name })),
+      element("div", { className: "scroll", tabindex: 0 }, list),
+      element("menu", {}, element("button", { className: "button" }, word("operations.close")))));
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
 function job(one) {
   return element("tr", {},
     cell("job", "", element("b", {}, one.name)), cell("schedule", "", one.schedule),
-    cell("last", "tight", one.started_at ? format.time(one.started_at) : "–", one.took_ms === null ? null : element("span", { className: "soft" }, ` · ${format.number(one.took_ms / 1000, 1)} s`)),
+    cell("last", "tight", one.started_at ? format.time(one.started_at) : "–", took(one.took_ms)),
     cell("next", "tight", one.next_at ? format.time(one.next_at) : "–"),
     cell("result", "wide-cell", one.result ? badge(RESULT[one.result] ?? "", one.result_word) : "–",
       one.error ? element("p", { className: "small soft" }, one.error) : null,
-      one.failing_since ? element("p", { className: "small soft" }, word("operations.failing_since", { time: format.time(one.failing_since) })) : null));
+      one.failing_since ? element("p", { className: "small soft" }, word("operations.failing_since", { time: format.time(one.failing_since) })) : null),
+    cell("", "actions", element("button", { className: "button small", type: "button", "data-key": one.id, "aria-label": word("operations.runs_of", { job: one.name }), onclick: () => history(one).catch(() => {}) }, word("operations.runs"))));
 }
 
 function dead(one) {
@@ -132,7 +149,7 @@ function show(view) {
   part("health", { ...view, jobs: null, accounts: null, about: null, processes: view.processes.map((one) => (one.state === "silent" ? one : { ...one, age_ms: 0 })) }, health);
   overall(view);
   if (view.accounts) rows("accounts", view.accounts, 5, word("operations.no_account"), account);
-  rows("jobs", view.jobs, 5, word("operations.no_job"), job);
+  rows("jobs", view.jobs, 6, word("operations.no_job"), job);
   rows("dead", view.dead, 5, word("operations.none_dead"), dead);
   document.getElementById("resend-all").hidden = view.dead.length < 2;
   part("about", view.about, (about) => about.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));

@@ -1,5 +1,6 @@
 // Preferences, password and sessions of the person who is logged in.
 
+import { device } from "/static/device.js";
 import { ask, element, format, word } from "/static/page.js";
 
 function say(form, text, kind) {
@@ -39,14 +40,6 @@ password?.addEventListener("submit", async (event) => {
     button.disabled = false;
   }
 });
-
-// What a person would call the browser and device behind a user agent; the rest of it says nothing to them.
-function device(agent) {
-  const browsers = [["Whale", "Whale"], ["SamsungBrowser", "Samsung Internet"], ["KAKAOTALK", "KakaoTalk"], ["Edg", "Edge"], ["OPR", "Opera"], ["Firefox", "Firefox"], ["Chrome", "Chrome"], ["Safari", "Safari"]];
-  const systems = [["Android", "Android"], ["iPhone", "iPhone"], ["iPad", "iPad"], ["Windows", "Windows"], ["Mac OS X", "Mac"], ["Linux", "Linux"]];
-  const known = (names) => names.find(([sign]) => agent.includes(sign))?.[1];
-  return [known(browsers), known(systems)].filter(Boolean).join(" · ") || agent || "–";
-}
 
 const sessions = document.querySelector("#sessions tbody");
 
