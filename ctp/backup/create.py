@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -33,8 +34,9 @@ from ctp.backup.manifest import (
     read_head,
     write_manifest,
 )
+from ctp.backup.packing import PackWriter
 from ctp.backup.pieces import PACK_SUFFIX, SHARED_PLACE, file_place, object_name, open_archive, shared_sealer
-from ctp.backup.rows import Group, read_groups
+from ctp.backup.rows import read_groups
 from ctp.backup.sealing import Sealer, new_salt
 from ctp.backup.shapes import read_shapes
 from ctp.backup.target import LocalTarget
@@ -44,7 +46,6 @@ from ctp.errors import BackupDamaged, ConfigError, StorageUnavailable
 from ctp.storage.database import Database
 
 Checkpoint = Callable[[str], None]
-_AHEAD = 64  # groups read before the one that is being sealed
 # What people set up, without what has happened since.
 CONFIGURATION_TABLES = frozenset(
     {
@@ -105,7 +106,8 @@ def _make(
     checkpoint: Checkpoint,
 ) -> Made:
     """Make a backup and read it back, with every other run kept out."""
-    database.check()
+    if database.revision() is None:
+        database.check()  # says what to do; the rest of it goes on beside the reading
     keys = BackupKeys(settings.keys)
     keys.create()
     with target.alone(patience_s):
@@ -172,23 +174,26 @@ class _Maker:
             self.key_id, self.salt = base[0].key_id, base[0].salt
             self.sealer = base[1]
         self.shared = shared_sealer(keys, self.key_id)
-        self.offset = self.added = 0
+        self.added = 0
 
     def make(self) -> Made:
         """Write pack, files and manifest."""
         self.target.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         before = {} if self.base is None else _by_address(self.base[0])
-        with new_file(self.target.folder / (self.id + PACK_SUFFIX)) as sink:
+        with (
+            new_file(self.target.folder / (self.id + PACK_SUFFIX)) as sink,
+            ThreadPoolExecutor(2, "backup") as executor,
+        ):
             self.checkpoint("pack opened")
-            self.sink = SteadySink(sink)
-            revision, tables = self._tables(before)
+            self.pack = PackWriter(SteadySink(sink), self.sealer, executor)
+            revision, tables = self._tables(before, executor)
             self.checkpoint("tables written")
             files = self._files()
         self.checkpoint("pack named")
         used = {group.pack for table in tables for group in table.groups}
         used |= {file.pack for file in files if file.pack} | {self.id}
         lengths = {} if self.base is None else {pack.id: pack.length for pack in self.base[0].packs}
-        lengths[self.id] = self.offset
+        lengths[self.id] = self.pack.length
         manifest = Manifest(
             self.id,
             self.kind,
@@ -204,45 +209,34 @@ class _Maker:
         )
         content = write_manifest(manifest, self.sealer)
         self.target.write(self.id + SUFFIX, content)
-        return Made(manifest, self.added + self.offset + len(content))
+        return Made(manifest, self.added + self.pack.length + len(content))
 
-    def _tables(self, before: Mapping[bytes, StoredGroup]) -> tuple[str, tuple[StoredTable, ...]]:
+    def _tables(self, before: Mapping[bytes, StoredGroup], executor: Executor) -> tuple[str, tuple[StoredTable, ...]]:
         """Store every group of the database that is not stored yet; returns its schema and its tables."""
-        tables = []
-        # Compressing and encrypting keep a second thread busy: the reading transaction is over sooner.
-        with ThreadPoolExecutor(1, "seal") as sealing, self.database.reading() as connection:
+        found: list[tuple[str, tuple[str, ...], list[StoredGroup]]] = []
+        with self.database.reading() as connection:
+            whole = executor.submit(self.database.check)  # SQLite reads its file through, beside us
             revision = str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
             for shape in read_shapes(connection).values():
                 if self.kind == CONFIGURATION and shape.name not in CONFIGURATION_TABLES:
                     continue
-                groups: list[StoredGroup | Future[StoredGroup]] = []
+                groups: list[StoredGroup] = []
+                found.append((shape.name, shape.columns, groups))
                 for group in read_groups(connection, shape, revision):
                     address = self.sealer.address(group.place, group.content)
-                    groups.append(before.get(address) or sealing.submit(self._store, group, address))
-                    if len(groups) > _AHEAD and isinstance(ahead := groups[-_AHEAD], Future):
-                        ahead.result()  # no more than so many wait in memory
-                done = tuple(one.result() if isinstance(one, Future) else one for one in groups)
-                tables.append(StoredTable(shape.name, shape.columns, done))
-        return revision, tuple(tables)
-
-    def _store(self, group: Group, address: bytes) -> StoredGroup:
-        """Append a group to the pack."""
-        offset, length = self._add(group.place, group.content)
-        return StoredGroup(group.first, group.last, group.rows, address, self.id, offset, length)
-
-    def _add(self, place: bytes, content: bytes) -> tuple[int, int]:
-        """Append a piece to the pack; returns where it lies."""
-        sealed = self.sealer.seal(place, content)
-        self.sink.write(sealed)
-        start = self.offset
-        self.offset += len(sealed)
-        return start, len(sealed)
+                    stored = before.get(address)
+                    groups.append(stored or StoredGroup(group.first, group.last, group.rows, address, self.id, 0, 0))
+                    if stored is None:
+                        self.pack.add(group.place, group.content, partial(_locate, groups, len(groups) - 1))
+        self.pack.flush()
+        whole.result()
+        return revision, tuple(StoredTable(name, columns, tuple(groups)) for name, columns, groups in found)
 
     def _files(self) -> tuple[StoredFile, ...]:
         """Store the files that are not stored yet."""
         known = KnownAddresses(self.settings, self.key_id)
         before = {} if self.base is None else {file.path: file for file in self.base[0].files if file.pack}
-        stored = []
+        stored: list[StoredFile] = []
         for found in files_of(self.settings):
             if found.is_shared and self.kind == CONFIGURATION:
                 continue
@@ -267,8 +261,9 @@ class _Maker:
             if earlier is not None and earlier.address == address:
                 stored.append(earlier)
                 continue
-            offset, length = self._add(place, content)
-            stored.append(StoredFile(found.path, len(content), address, self.id, offset, length))
+            stored.append(StoredFile(found.path, len(content), address, self.id))
+            self.pack.add(place, content, partial(_locate, stored, len(stored) - 1))
+        self.pack.flush()
         if self.kind != CONFIGURATION:
             known.keep()
         return tuple(stored)
@@ -287,6 +282,11 @@ class _Maker:
         self.added += len(sealed)
         self.checkpoint("file stored")
         return address
+
+
+def _locate[Piece: (StoredGroup, StoredFile)](pieces: list[Piece], number: int, offset: int, length: int) -> None:
+    """Note where a piece lies in the pack."""
+    pieces[number] = pieces[number]._replace(offset=offset, length=length)
 
 
 def _by_address(manifest: Manifest) -> dict[bytes, StoredGroup]:

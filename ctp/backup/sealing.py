@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 
 import zstandard
 from cryptography.exceptions import InvalidTag
@@ -25,13 +26,14 @@ _LARGEST = 1 << 31  # of one opened piece; what was sealed by us is far below
 
 
 class Sealer:
-    """Seals and opens the pieces of one chain. Not for several threads at once."""
+    """Seals and opens the pieces of one chain. Not for several threads at once, but for `compress` beside the rest."""
 
     def __init__(self, key: BackupKey, salt: bytes) -> None:
         """Derive what this chain needs. salt: random, one for each chain."""
         self._cipher = AESGCM(key.derive(b"ctp-seal", salt))
         self._naming = key.derive(b"ctp-address")
         self._packer = zstandard.ZstdCompressor(level=_LEVEL)
+        self._batch_packer = zstandard.ZstdCompressor(level=_LEVEL)
         self._unpacker = zstandard.ZstdDecompressor()
 
     def address(self, place: bytes, content: bytes) -> bytes:
@@ -43,8 +45,17 @@ class Sealer:
 
     def seal(self, place: bytes, content: bytes) -> bytes:
         """Return a piece as it is stored."""
+        return self.seal_compressed(place, self._packer.compress(content))
+
+    def compress(self, contents: Sequence[bytes]) -> list[bytes]:
+        """Return contents compressed, without holding other threads up; one call at a time."""
+        found = self._batch_packer.multi_compress_to_buffer(list(contents))
+        return [found[number].tobytes() for number in range(len(found))]
+
+    def seal_compressed(self, place: bytes, compressed: bytes) -> bytes:
+        """Return a piece as it is stored, from its content compressed."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, self._packer.compress(content), place)
+        return nonce + self._cipher.encrypt(nonce, compressed, place)
 
     def open(self, place: bytes, sealed: bytes, file: str, address: bytes | None = None) -> bytes:
         """Return the content of a piece.
