@@ -48,10 +48,9 @@ def all_jobs(settings: Settings, database: Database, clock: Clock) -> list[Job]:
 
     def reports(now_ms: int) -> None:
         from ctp.reports import due_reports, make_report
-        from ctp.reports.backups import BackupSection
-        from ctp.reports.sections import DRIFT, Unavailable
+        from ctp.reports.backups import installed_sections
 
-        sections = (Unavailable(DRIFT), BackupSection(settings, clock))
+        sections = installed_sections(settings, clock)
         with database.reading() as connection:
             due = due_reports(connection, now_ms)
         for one in due:

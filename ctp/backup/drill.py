@@ -36,6 +36,13 @@ APPEND_ONLY = ("audit_log", "ledger", "trades")
 _TOLERANCE = 1e-6  # of a balance; sums of doubles in another order
 
 
+class Problem(NamedTuple):
+    """What a rehearsal found wrong."""
+
+    said: str  # for operators: no account's name and no money
+    detail: str = ""  # for who owns the server
+
+
 class Drill(NamedTuple):
     """What a rehearsal found."""
 
@@ -43,20 +50,20 @@ class Drill(NamedTuple):
     ok: bool
     accounts: int  # whose balance was recomputed
     rows: int
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
     def summary(self) -> str:
         """Return it in one sentence."""
         if self.ok:
             return f"{self.backup} restores: {self.rows} rows, {self.accounts} balances recomputed"
-        return f"{self.backup} does not restore well: {self.problems[0]}"
+        return f"{self.backup} does not restore well: {self.problems[0].said}"
 
 
 def rehearse(settings: Settings, database: Database, now_ms: int, backup: str = LATEST) -> Drill:
     """Rehearse a restore, note the result, and return it; a backup that would not do is a result, not an error."""
     target, keys = LocalTarget(settings.backups), BackupKeys(settings.keys)
     point = find_point(target, backup)
-    problems: list[str] = []
+    problems: list[Problem] = []
     count = total = 0
     with tempfile.TemporaryDirectory(prefix="drill-", dir=settings.cache) as folder:
         file = Path(folder) / "ctp.db"
@@ -75,14 +82,17 @@ def rehearse(settings: Settings, database: Database, now_ms: int, backup: str = 
             finally:
                 restored.close()
         except CtpError as error:
-            problems.append(str(error))
+            problems.append(Problem(str(error)))
     found = Drill(point.id, not problems, count, total, tuple(problems))
     with database.transaction() as connection:
-        note_check(connection, DRILL, point.id, now_ms, found.ok, found.summary(), problems=list(problems[:20]))
+        said = [problem.said for problem in problems[:20]]
+        note_check(
+            connection, DRILL, point.id, now_ms, found.ok, found.summary(), rows=total, accounts=count, problems=said
+        )
     return found
 
 
-def _check_balances(connection: sa.Connection, problems: list[str]) -> int:
+def _check_balances(connection: sa.Connection, problems: list[Problem]) -> int:
     """Recompute every started account's balance from its ledger; returns how many."""
     query = sa.select(accounts, account_states.c.core_state, account_states.c.balance).join_from(accounts, account_states)
     count = 0
@@ -92,11 +102,12 @@ def _check_balances(connection: sa.Connection, problems: list[str]) -> int:
         try:
             found = recompute_balance(connection, row.id, row.core_state, row.timeframe, row.quote)
         except (CtpError, KeyError, ValueError, TypeError) as error:
-            problems.append(f"account {row.name}: its state cannot be read ({error})")
+            problems.append(Problem(f"account number {row.id}: its state cannot be read", f"{row.name}: {error}"))
             continue
         count += 1
         if abs(found - row.balance) > _TOLERANCE * max(1.0, abs(row.balance)):
-            problems.append(f"account {row.name}: balance {row.balance}, recomputed from its ledger {found}")
+            said = f"account number {row.id}: its balance is not the one recomputed from its ledger"
+            problems.append(Problem(said, f"{row.name}: {row.balance}, recomputed {found}"))
     return count
 
 
@@ -123,7 +134,7 @@ def _market(plain: dict[str, object]) -> Market:
     return Market(**{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()})  # type: ignore[arg-type]
 
 
-def _compare_with_living(restored: sa.Connection, living: sa.Connection, problems: list[str]) -> None:
+def _compare_with_living(restored: sa.Connection, living: sa.Connection, problems: list[Problem]) -> None:
     """Compare what is only ever appended to: the living tables must begin with the restored ones."""
     shapes = read_shapes(restored)
     for name in APPEND_ONLY:
@@ -136,4 +147,6 @@ def _compare_with_living(restored: sa.Connection, living: sa.Connection, problem
         now = [tuple(row) for row in living.execute(query, {"last": last})]
         if then != now:
             differing = sum(1 for pair in zip(then, now, strict=False) if pair[0] != pair[1]) + abs(len(then) - len(now))
-            problems.append(f"table {name}: {differing} of {len(then)} archived rows are not what the living one has")
+            problems.append(
+                Problem(f"table {name}: {differing} of {len(then)} archived rows are not what the living one has")
+            )

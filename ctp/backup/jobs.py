@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ctp.config import Settings
-from ctp.errors import BackupDamaged, DataDamaged
+from ctp.errors import BackupDamaged, CtpError, DataDamaged
 from ctp.scheduler.schedule import daily, every, monthly, weekly
 from ctp.scheduler.scheduler import Job
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NICENESS = 10
 PATIENCE_S = 900.0  # for another backup that is at work
-FOUR_HOURS_S = 4 * 3600
+HOUR_S = 3600
 
 
 def backup_jobs(settings: Settings, database: Database) -> list[Job]:
@@ -32,11 +32,12 @@ def backup_jobs(settings: Settings, database: Database) -> list[Job]:
 
     return [
         Job("backup_full", daily(2, 0, zone), make("full")),
-        Job("backup_incremental", every(FOUR_HOURS_S), make("incremental")),
+        Job("backup_incremental", every(4 * HOUR_S), make("incremental")),
         Job("backup_config", weekly("sun", 2, 30, zone), make("config")),
         Job("backup_verify", weekly("sun", 3, 0, zone), _gently(lambda now_ms: verify_all(settings, database, now_ms))),
         Job("backup_prune", monthly(1, 4, 0, zone), _gently(lambda now_ms: clean_up(settings, now_ms))),
         Job("backup_drill", monthly(1, 4, 30, zone), _gently(lambda now_ms: drill(settings, database, now_ms))),
+        Job("backup_age", every(HOUR_S), lambda now_ms: check_age(settings, database, now_ms)),
     ]
 
 
@@ -46,21 +47,33 @@ def back_up(settings: Settings, database: Database, kind: str, now_ms: int) -> N
     from ctp.backup.target import LocalTarget
 
     make_backup(settings, database, LocalTarget(settings.backups), kind, now_ms, patience_s=PATIENCE_S)
-    copy_away(settings, now_ms)
+    copy_away(settings, database, now_ms)
 
 
-def copy_away(settings: Settings, now_ms: int) -> list[str]:
-    """Copy what the second place lacks; returns the backups it got."""
+def copy_away(settings: Settings, database: Database, now_ms: int) -> list[str]:
+    """Copy what the second place lacks, note how it went, and return the backups it got."""
     from ctp.backup.keys import BackupKeys
     from ctp.backup.remote import mirror, remote_target
+    from ctp.backup.state import REMOTE, note_check
     from ctp.backup.target import LocalTarget
 
-    remote = remote_target(settings)
-    local = LocalTarget(settings.backups)
-    if remote is None:
-        return []
-    with local.alone(PATIENCE_S):
-        return mirror(local, remote, BackupKeys(settings.keys), now_ms)
+    local, problem = LocalTarget(settings.backups), ""
+    copied: list[str] = []
+    try:
+        remote = remote_target(settings)
+        if remote is None:
+            return []
+        with local.alone(PATIENCE_S):
+            copied = mirror(local, remote, BackupKeys(settings.keys), now_ms)
+    except CtpError as error:
+        problem = str(error)
+        raise
+    finally:
+        if settings.backup.remote:
+            with database.transaction() as connection:
+                summary = problem or f"{len(copied)} backups copied and read back there"
+                note_check(connection, REMOTE, max(copied, default=""), now_ms, not problem, summary, copied=len(copied))
+    return copied
 
 
 def verify_all(settings: Settings, database: Database, now_ms: int) -> None:
@@ -77,7 +90,9 @@ def verify_all(settings: Settings, database: Database, now_ms: int) -> None:
     summary = f"{len(found)} backups read back, {len(damaged)} damaged"
     with database.transaction() as connection:
         newest = max(found, default="")
-        note_check(connection, VERIFICATION, newest, now_ms, not damaged, summary, damaged=sorted(damaged))
+        note_check(
+            connection, VERIFICATION, newest, now_ms, not damaged, summary, read=len(found), damaged=sorted(damaged)
+        )
     if damaged:
         first = min(damaged)
         raise BackupDamaged(first, "what was written", damaged[first][0])
@@ -101,7 +116,22 @@ def drill(settings: Settings, database: Database, now_ms: int) -> None:
 
     found = rehearse(settings, database, now_ms)
     if not found.ok:
-        raise DataDamaged(found.backup, "; ".join(found.problems[:3]), "make a full backup and rehearse again")
+        said = "; ".join(problem.said for problem in found.problems[:3])
+        raise DataDamaged(found.backup, said, "look closer with `ctp backup drill`, then make a full backup")
+
+
+def check_age(settings: Settings, database: Database, now_ms: int) -> None:
+    """Raise DataDamaged when backups are overdue, whatever the reason: a folder that is gone, jobs that never ran."""
+    from ctp.backup.state import LATE_MS, backup_state
+
+    with database.reading() as connection:
+        state = backup_state(settings, connection, now_ms)
+    hours = LATE_MS // 3_600_000
+    if state.is_late:
+        age = "there is none" if state.newest_at is None else f"the newest is {(now_ms - state.newest_at) // 3_600_000} hours old"
+        raise DataDamaged(f"backups in {settings.backups}", f"{age}, allowed are {hours}", "make one: ctp backup full")
+    if state.is_drill_late:
+        raise DataDamaged(f"backups in {settings.backups}", "no restore was rehearsed for 40 days", "ctp backup drill")
 
 
 def _gently(work: Callable[[int], None]) -> Callable[[int], None]:

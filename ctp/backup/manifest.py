@@ -21,6 +21,7 @@ FULL, INCREMENTAL, CONFIGURATION = KINDS = ("full", "incremental", "config")
 SUFFIX = ".manifest"
 _MAGIC = b"CTPB"
 _FORMAT = 1
+HEAD_BYTES = 1024  # more than what stands readable in front of the seal
 
 
 class StoredGroup(NamedTuple):

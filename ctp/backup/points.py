@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from ctp.backup.create import pass_by
 from ctp.backup.keys import BackupKeys
-from ctp.backup.manifest import CONFIGURATION, FULL, SUFFIX, Head, read_head
+from ctp.backup.manifest import CONFIGURATION, FULL, HEAD_BYTES, SUFFIX, Head, read_head
 from ctp.backup.pieces import PACK_SUFFIX, object_name, open_archive
 from ctp.backup.target import OBJECTS, LocalTarget, Target
 from ctp.backup.verify import VERIFIED, Verified, read_verified
@@ -53,8 +53,8 @@ def list_points(target: Target) -> list[Point]:
         if not name.endswith(SUFFIX):
             continue
         backup_id = name.removesuffix(SUFFIX)
-        content = target.read(name)
-        own = len(content) + (target.size(backup_id + PACK_SUFFIX) or 0)
+        content = target.read_part(name, 0, HEAD_BYTES)
+        own = (target.size(name) or 0) + (target.size(backup_id + PACK_SUFFIX) or 0)
         noted = read_verified(target, backup_id) if backup_id + VERIFIED in verified else None
         try:
             head, _ = read_head(content, name)

@@ -113,12 +113,17 @@ class FsspecTarget:
             raise StorageUnavailable(f"{self.address}: {reason}; nothing was lost, the next run tries again") from error
 
 
+def shown_address(settings: Settings) -> str:
+    """Return the address of the second place as people may see it; empty when none is set."""
+    return urlsplit(settings.backup.remote)._replace(query="").geturl()
+
+
 def remote_target(settings: Settings) -> Target | None:
     """Return the second place; None when none is set. Raises ConfigError for an address that cannot be one."""
     if not settings.backup.remote:
         return None
     address = urlsplit(settings.backup.remote)
-    shown = address._replace(query="").geturl()
+    shown = shown_address(settings)
     if address.scheme == "s3":
         return FsspecTarget(_s3(settings), address.netloc + address.path, shown, renames=False)
     if address.scheme == "sftp":

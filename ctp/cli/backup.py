@@ -94,11 +94,11 @@ def drill(
     with opened_database() as database, working("Rehearsing", quiet=as_json):
         found = rehearse(load_settings(), database, now_ms(), backup)
     if as_json:
-        print_json(found)
+        print_json({**found._asdict(), "problems": [problem._asdict() for problem in found.problems]})
     else:
         typer.echo(found.summary() + ".")
         for problem in found.problems:
-            typer.echo(f"  {problem}")
+            typer.echo(f"  {problem.said}" + (f" ({problem.detail})" if problem.detail else ""))
     if not found.ok:
         raise typer.Exit(1)
 
@@ -111,8 +111,8 @@ def copy(as_json: Json = False) -> None:
     settings = load_settings()
     if not settings.backup.remote:
         raise ConfigError("backup.remote is empty: name the second place in ctp.toml first")
-    with working("Copying", quiet=as_json):
-        copied = copy_away(settings, now_ms())
+    with opened_database() as database, working("Copying", quiet=as_json):
+        copied = copy_away(settings, database, now_ms())
     if as_json:
         print_json({"copied": copied})
     else:

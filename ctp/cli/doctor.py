@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ctp.cli.doctor_backups import look_at_backups
 from ctp.cli.doctor_home import look_at_home
 from ctp.cli.doctor_machine import look_at_machine
 from ctp.cli.doctor_outside import look_outside
@@ -22,7 +23,7 @@ def doctor(
     as_json: Json = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask nobody outside this machine.")] = False,
 ) -> None:
-    """Check machine, home, database, keys, services, exchanges, mail and Telegram; exit 1 when something is wrong."""
+    """Check machine, home, database, keys, services, backups, exchanges, mail and Telegram; exit 1 when something is wrong."""
     settings = load_settings()
     with working("Looking", quiet=as_json):
         findings = list(examine(settings, offline=offline))
@@ -38,6 +39,7 @@ def examine(settings: Settings, *, offline: bool = False) -> Iterator[Finding]:
     """Look at everything, cheapest first."""
     yield from look_at_machine(settings)
     yield from look_at_home(settings)
+    yield from look_at_backups(settings, offline=offline)
     if not offline:
         yield from look_outside(settings)
 

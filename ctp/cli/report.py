@@ -63,13 +63,17 @@ def _make(kind: str, account: str | None, day: str | None, reader: str | None, a
     from ctp.clock import SystemClock
     from ctp.config import load_settings
     from ctp.reports import make_report
+    from ctp.reports.backups import installed_sections
 
-    settings, made = load_settings(), []
+    settings, clock, made = load_settings(), SystemClock(), []
+    sections = installed_sections(settings, clock)
     with opened_database() as database:
         for one in _wanted(database, kind, account, day, reader):
             with working("Making the report", quiet=as_json):
                 made.append(
-                    make_report(settings, database, one.account_id, one.user_id, one.kind, one.period, SystemClock())
+                    make_report(
+                        settings, database, one.account_id, one.user_id, one.kind, one.period, clock, sections
+                    )
                 )
     if as_json:
         print_json([_shown(settings.reports, row) for row in made])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from ctp.cli.opened import now_ms, opened_database, shell_owner
 from ctp.cli.output import Json, print_json, read_secret_line
 from ctp.cli.users import PasswordStdin
 from ctp.config import load_settings
-from ctp.errors import StateConflict
+from ctp.errors import CtpError, StateConflict
 
 keys = typer.Typer(help="The key files that open stored secrets.", no_args_is_help=True)
 
@@ -65,6 +66,7 @@ def rotate(
         keys = BackupKeys(settings.keys)
         keys.create()
         fresh = keys.rotate().id
+    _note_sheet(False, "keys were rotated; print a new sheet")
     if as_json:
         print_json({"rotated": count, "backup_key": fresh or None})
         return
@@ -87,6 +89,15 @@ def sheet(as_json: Json = False) -> None:
         print_json({"sheet": text})
     else:
         typer.echo(text, nl=False)
+    _note_sheet(True, "printed")
+
+
+def _note_sheet(is_current: bool, summary: str) -> None:
+    """Write down that the sheet was printed, or has gone out of date; nothing on a bare machine without a database."""
+    from ctp.backup.state import SHEET, note_check
+
+    with suppress(CtpError), opened_database() as database, database.transaction() as connection:
+        note_check(connection, SHEET, "", now_ms(), is_current, summary)
 
 
 @keys.command(epilog="Example: ctp keys enter < sheet.txt")

@@ -11,7 +11,12 @@ from ctp.backup.state import backup_state
 from ctp.clock import Clock
 from ctp.config import Settings
 from ctp.reports.periods import Period
-from ctp.reports.sections import BACKUPS, Told
+from ctp.reports.sections import BACKUPS, DRIFT, Section, Told, Unavailable
+
+
+def installed_sections(settings: Settings, clock: Clock) -> tuple[Section, ...]:
+    """Return what other rooms tell in every report of this installation."""
+    return Unavailable(DRIFT), BackupSection(settings, clock)
 
 
 class BackupSection:
@@ -27,12 +32,10 @@ class BackupSection:
         """Return how backups stand; they concern the installation, so every account is told the same."""
         found = backup_state(self._settings, connection, self._clock.now_ms())
         drilled = None if found.drill is None else found.drill.at
-        newest = max((at for at in (found.full_at, found.incremental_at) if at is not None), default=None)
-        facts = {"made": self._time(newest), "verified": self._time(found.verified_at), "drilled": self._time(drilled)}
-        drill_failed = found.drill is not None and not found.drill.ok
-        if newest is None:
+        facts = {"made": self._time(found.newest_at), "verified": self._time(found.verified_at), "drilled": self._time(drilled)}
+        if found.newest_at is None:
             return Told("attention", "report.backups.none")
-        if found.is_late or found.damaged or drill_failed:
+        if not found.is_good:
             return Told("attention", "report.backups.attention", facts | {"damaged": len(found.damaged)})
         return Told("good", "report.backups.good", facts)
 

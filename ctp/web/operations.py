@@ -1,4 +1,4 @@
-"""The operations page: health, jobs and undeliverable notices for operators; for administrators also Close all for anybody.
+"""The operations page: health, backups, jobs, undeliverable notices for operators; for administrators also Close all.
 
 Invariants:
 1. To anybody else the page and its API do not exist.
@@ -28,6 +28,7 @@ from ctp.storage import migrations
 from ctp.storage.leases import Heartbeat, read_heartbeats
 from ctp.storage.tables import deliveries
 from ctp.web.api import read_json
+from ctp.web.backups import backups_view
 from ctp.web.pages import render_page
 from ctp.web.people import Visitor
 from ctp.web.state import GATEWAY, VISITOR, Gateway
@@ -106,6 +107,7 @@ async def _view(gateway: Gateway, visitor: Visitor) -> dict[str, Any]:
         dead = dead_letters(connection, visitor.actor, limit=_MOST_COUNTED)
         return {
             "processes": [_process(name, beats.get(name), language, now) for name in watched],
+            "backups": backups_view(gateway.settings, connection, language, now),
             "jobs": [_job(job, language) for job in list_jobs(connection)],
             "dead": [_dead(one, language) for one in dead[:_MOST_DEAD]],
             "dead_count": len(dead),

@@ -25,6 +25,8 @@ from ctp.storage.leases import beat
 from ctp.storage.tables import accounts, users
 from tests.notifiers.mail_server import PASSWORD, USER, mail_server
 
+BACKUPS = ("backups", "backups read back", "restore rehearsed", "second place", "recovery sheet")
+
 
 def verdicts() -> dict[str, str]:
     """Return each subject's verdict in this home."""
@@ -201,3 +203,27 @@ def test_a_ballast_is_asked_for(home: Path) -> None:
     assert finding("ballast").verdict == "warning"
     (home / "ballast").write_bytes(b"0")
     assert finding("ballast").verdict == "ok"
+
+
+def test_the_doctor_looks_at_backups_and_says_what_is_missing(home: Path, tmp_path: Path) -> None:
+    """From nothing to a good one, then late, out of reach and with keys that changed."""
+    ctp = CliRunner()
+    assert ctp.invoke(app, ["init", "--password-stdin"], input="a long password here\n").exit_code == 0
+    assert [finding(one).verdict for one in BACKUPS] == ["warning", "ok", "warning", "warning", "warning"]
+    for command in (["backup", "full"], ["backup", "drill"], ["keys", "sheet"]):
+        assert ctp.invoke(app, command).exit_code == 0, command
+    (home / "ctp.toml").write_text(f'[backup]\nremote = "file://{tmp_path}/second"\n')
+    assert ctp.invoke(app, ["backup", "copy"]).exit_code == 0
+    assert [finding(one).verdict for one in BACKUPS] == ["ok"] * 5
+    assert "holds 1 backups" in finding("second place").found
+    assert ctp.invoke(app, ["keys", "rotate"]).exit_code == 0
+    assert finding("recovery sheet").verdict == "warning"
+    for file in (home / "backups").glob("*.pack"):
+        file.write_bytes(b"cut")
+    assert ctp.invoke(app, ["backup", "verify"]).exit_code == 1
+    assert finding("backups read back").verdict == "wrong" and "ctp backup full" in finding("backups read back").remedy
+    for file in (home / "backups").iterdir():
+        file.unlink() if file.is_file() else None
+    with opened(home) as connection:
+        connection.execute(sa.update(users).values(created_at=0))
+    assert finding("backups").verdict == "wrong"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import sqlalchemy as sa
 
 from ctp.accounts.rights import Actor
 from ctp.accounts.users import find_user
+from ctp.backup.create import make_backup
+from ctp.backup.state import DRILL, note_check
+from ctp.backup.target import LocalTarget
 from ctp.notifiers.contacts import begin_contact, confirm_contact
 from ctp.scheduler import history
 from ctp.storage import tables
@@ -194,5 +198,43 @@ def test_an_administrator_closes_anybodys_positions_and_follows_it_nobody_else_d
                 .where(tables.audit_log.c.action == "command.close_all")
             ).all()
         assert sorted(tuple(row) for row in deeds) == [(f"account:{account}", "alice"), (f"account:{account}", "root")]
+
+    tell(home, story)
+
+
+def test_how_backups_stand_is_shown_to_those_who_operate_in_their_language(home: Path) -> None:
+    """None yet, then made and rehearsed, then damaged: each is one word, and nothing tells of an account."""
+
+    async def story(running: Site) -> None:
+        otto = await running.person("otto")
+        settings, database = running.gateway.settings, running.world.database
+        page = await otto.get("/operations", headers=HTML)
+        assert page.status == 200 and 'id="backups"' in page.text
+        backups = (await otto.get("/api/v1/operations")).json()["backups"]
+        languages = {"ko": ("아직 없음", "정상", "손상"), "en": ("None yet", "Good", "Damaged")}
+        words = languages[(await otto.get("/api/v1/me")).json()["language"]]
+        assert (backups["is_good"], backups["state"], backups["newest_at"]) == (False, words[0], None)
+        now = running.gateway.clock.now_ms()
+
+        def work() -> None:
+            make_backup(settings, database, LocalTarget(settings.backups), "full", now)
+            with database.transaction() as connection:
+                note_check(connection, DRILL, "x", now, True, "fine", rows=7, accounts=2, problems=[])
+
+        await asyncio.to_thread(work)
+        answer = await otto.get("/api/v1/operations")
+        backups = answer.json()["backups"]
+        assert (backups["is_good"], backups["state"], backups["newest_at"]) == (True, words[1], now)
+        drill = backups["checks"][1]
+        assert drill["at"] == now and drill["look"] == "running" and drill["lines"] == [] and "7" in drill["found"]
+        for word in (*running.world.accounts, *MONEY):
+            assert word not in answer.text, word
+        with database.transaction() as connection:
+            note_check(connection, DRILL, "x", now, False, "no", problems=["table ledger: 1 of 2 rows"])
+        for manifest in settings.backups.glob("*.manifest"):
+            manifest.write_bytes(b"cut")
+        backups = (await otto.get("/api/v1/operations")).json()["backups"]
+        assert backups["damaged"] and not backups["is_good"]
+        assert backups["checks"][1]["lines"] == ["table ledger: 1 of 2 rows"] and backups["checks"][1]["look"] == "blocked"
 
     tell(home, story)

@@ -53,6 +53,8 @@ function health(view) {
     word("operations.disk_free", { free: gigabytes(view.disk.free), total: gigabytes(view.disk.total) })));
   tiles.push(tile(word("operations.delivery"), view.dead_count ? "paused" : "running", view.dead_count ? word("operations.undelivered", { count: view.dead_count }) : word("operations.fine"),
     word("operations.waiting", { count: view.waiting })));
+  tiles.push(tile(word("operations.backups"), view.backups.is_good ? "running" : "paused", view.backups.state,
+    view.backups.newest_at ? word("operations.newest_backup", { time: format.time(view.backups.newest_at) }) : ""));
   if (view.certificate) {
     tiles.push(tile(word("operations.certificate"), view.certificate.is_near ? "paused" : "running", word(view.certificate.is_near ? "operations.renew" : "operations.fine"),
       word("operations.valid_until", { time: format.fullTime(view.certificate.expires_at) })));
@@ -61,7 +63,7 @@ function health(view) {
 }
 
 function overall(view) {
-  const wrong = view.processes.filter((one) => one.state !== "alive").length + (view.disk.is_low ? 1 : 0) + (view.dead_count ? 1 : 0)
+  const wrong = view.processes.filter((one) => one.state !== "alive").length + (view.disk.is_low ? 1 : 0) + (view.dead_count ? 1 : 0) + (view.backups.is_good ? 0 : 1)
     + (view.certificate?.is_near ? 1 : 0) + view.jobs.filter((job) => job.failing_since).length;
   const place = document.getElementById("overall");
   const text = wrong ? word("operations.look", { count: wrong }) : word("operations.all_well");
@@ -98,6 +100,24 @@ function job(one) {
       one.error ? element("p", { className: "small soft" }, one.error) : null,
       one.failing_since ? element("p", { className: "small soft" }, word("operations.failing_since", { time: format.time(one.failing_since) })) : null),
     cell("", "actions", element("button", { className: "button small", type: "button", "data-key": one.id, "aria-label": word("operations.runs_of", { job: one.name }), onclick: () => history(one).catch(() => {}) }, word("operations.runs"))));
+}
+
+function backup(one) {
+  return element("tr", {},
+    cell("backup", "", element("b", {}, one.name)), cell("made", "tight", one.at ? format.fullTime(one.at) : word("operations.no_backup")),
+    cell("added", "tight", one.at ? one.added : "–"), cell("next", "tight", one.next_at ? format.fullTime(one.next_at) : "–"));
+}
+
+function check(one) {
+  return element("tr", {},
+    cell("check", "", element("b", {}, one.name)), cell("last", "tight", one.at ? format.fullTime(one.at) : "–"),
+    cell("result", "wide-cell", badge(one.look, one.state), one.found ? element("span", { className: "soft small" }, ` ${one.found}`) : null,
+      ...one.lines.map((line) => element("p", { className: "small soft" }, line))));
+}
+
+function backupsState(backups) {
+  return [element("p", { className: "small" }, badge(backups.is_good ? "running" : "paused", backups.state), ` ${backups.total}`),
+    ...backups.damaged.map((id) => element("p", { className: "small soft" }, word("operations.damaged_backup", { id })))];
 }
 
 function dead(one) {
@@ -149,6 +169,9 @@ function show(view) {
   part("health", { ...view, jobs: null, accounts: null, about: null, processes: view.processes.map((one) => (one.state === "silent" ? one : { ...one, age_ms: 0 })) }, health);
   overall(view);
   if (view.accounts) rows("accounts", view.accounts, 5, word("operations.no_account"), account);
+  part("backups-state", view.backups, backupsState);
+  rows("backups", view.backups.kinds, 4, "", backup);
+  rows("backup-checks", view.backups.checks, 3, "", check);
   rows("jobs", view.jobs, 6, word("operations.no_job"), job);
   rows("dead", view.dead, 5, word("operations.none_dead"), dead);
   document.getElementById("resend-all").hidden = view.dead.length < 2;
