@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ctp.notebook import example_candles
     from ctp.research.backtest import backtest, costs
     from ctp.research.sweep import sweep
+    from ctp.research.validation.run import validate
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ _HOMES = {
     "example_candles": "ctp.notebook",
     "load_candles": "ctp.market.history",
     "sweep": "ctp.research.sweep",
+    "validate": "ctp.research.validation.run",
 }
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "example_candles",
     "load_candles",
     "sweep",
+    "validate",
 ]
 
 

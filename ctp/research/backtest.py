@@ -155,10 +155,29 @@ def prepare(
     )
 
 
-def run_bar_loop(prepared: Prepared, strategy: ParameterSet, risk: DynamicRiskManager) -> BacktestResult:
-    """Run the bar loop with these parameters. risk: settled for the market (`for_market`)."""
-    run = _run_compiled(
-        of_parameters(strategy),
+def run_bar_loop(
+    prepared: Prepared, strategy: ParameterSet, risk: DynamicRiskManager, rule: Strategy | None = None
+) -> BacktestResult:
+    """Run the bar loop with these parameters. risk: settled for the market (`for_market`). rule: as for `run_of`."""
+    return BacktestResult.of_run(
+        strategy=strategy,
+        risk=risk,
+        candles=prepared.candles,
+        markets=prepared.markets,
+        equity=prepared.equity,
+        run=run_of(prepared, strategy, risk, rule),
+        columns=prepared.columns,
+        notes=prepared.notes,
+    )
+
+
+def run_of(prepared: Prepared, strategy: ParameterSet, risk: DynamicRiskManager, rule: Strategy | None = None) -> Run:
+    """Run the bar loop and return what it left behind, for those who want less than a whole result.
+
+    rule: the code that decides; the strategy's own unless given.
+    """
+    return _run_compiled(
+        of_parameters(strategy) if rule is None else rule,
         strategy.values(),
         risk.values(),
         prepared.markets,
@@ -166,16 +185,6 @@ def run_bar_loop(prepared: Prepared, strategy: ParameterSet, risk: DynamicRiskMa
         prepared.times,
         prepared.timeframe_ms,
         prepared.equity,
-    )
-    return BacktestResult.of_run(
-        strategy=strategy,
-        risk=risk,
-        candles=prepared.candles,
-        markets=prepared.markets,
-        equity=prepared.equity,
-        run=run,
-        columns=prepared.columns,
-        notes=prepared.notes,
     )
 
 
@@ -285,7 +294,7 @@ def _run_compiled(
         strategy_values,
         risk_values,
         tuple([as_arrays(market) for market in markets]),
-        tuple([as_arrays(start_trader(strategy_values)) for _ in markets]),
+        tuple([as_arrays(start_trader(strategy_values)._replace(indicators=strategy.start(strategy_values))) for _ in markets]),
         start_account(float(equity)),
         tuple([NO_CANDLE_YET for _ in markets]),
         tuple([NO_INTENT for _ in markets]),

@@ -38,10 +38,10 @@ _SOURCES = (Path(ctp.core.__file__).parent, Path(__file__).parent)
 
 @cache
 def source_hash() -> str:
-    """Return the SHA-256 of everything that decides what compiled code does."""
+    """Return the SHA-256 of everything that decides what compiled code does; research keeps its kernels on its top level."""
     digest = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
     for folder in _SOURCES:
-        for file in sorted(folder.rglob("*.py")):
+        for file in sorted([*folder.glob("*.py"), *folder.glob("strategies/*.py")]):
             digest.update(file.relative_to(folder).as_posix().encode() + b"\\0" + file.read_bytes())
     return digest.hexdigest()
 
