@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ctp.market.history import load_candles
     from ctp.notebook import example_candles
     from ctp.research.backtest import backtest, costs
+    from ctp.research.promote import promote
     from ctp.research.sweep import sweep
     from ctp.research.validation.run import validate
 
@@ -29,6 +30,7 @@ _HOMES = {
     "costs": "ctp.research.backtest",
     "example_candles": "ctp.notebook",
     "load_candles": "ctp.market.history",
+    "promote": "ctp.research.promote",
     "sweep": "ctp.research.sweep",
     "validate": "ctp.research.validation.run",
 }
@@ -42,6 +44,7 @@ __all__ = [
     "costs",
     "example_candles",
     "load_candles",
+    "promote",
     "sweep",
     "validate",
 ]

@@ -4,12 +4,15 @@ Invariants:
 1. Everything that changes an account checks the right to, and writes the audit log, in one transaction.
 2. An account's exchange, mode and timeframe never change; parameter versions and commands are only ever appended.
 3. Parameters pass the hard ceilings of `ctp.core` whichever door they come through.
-4. On a live account new parameters need a verdict or a named, logged override.
+4. On a live account new parameters need a verdict or a named, logged override (`live_door`), and so does Start.
+5. A verdict is bound to exactly these parameters and these sources: an edit has none, a revert keeps it while both are the same.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, get_args
@@ -17,7 +20,9 @@ from typing import Any, Literal, NamedTuple, get_args
 import sqlalchemy as sa
 
 from ctp.accounts.audit import record
+from ctp.accounts.live_door import LIVE, deciding_values, grounds_of, require_grounds
 from ctp.accounts.rights import Actor, allowed, may_be_shared_with, require
+from ctp.accounts.sources import source_hash
 from ctp.accounts.users import read_user
 from ctp.accounts.visible import AccountView, CommandView, ParameterVersion, Visible, command_view, parameter_version
 from ctp.core import strategies
@@ -140,6 +145,18 @@ def unshare_account(connection: sa.Connection, actor: Actor, account_id: int, us
     record(connection, actor, "account.unshare", f"account:{account_id}", now_ms, guest_id=user_id)
 
 
+class Evidence(NamedTuple):
+    """What speaks for parameters: the data they were found on, and what a validation said about them."""
+
+    data_hash: str | None = None
+    verdict: str | None = None  # green, amber, red
+    fingerprint: str | None = None
+    details: Mapping[str, Any] = {}  # data, reasons, versions
+
+
+NO_EVIDENCE = Evidence()
+
+
 def append_parameters(
     connection: sa.Connection,
     actor: Actor,
@@ -150,59 +167,84 @@ def append_parameters(
     reason: str,
     now_ms: int,
     *,
-    source_hash: str | None = None,
+    evidence: Evidence = NO_EVIDENCE,
     override: str = "",
 ) -> ParameterVersion:
-    """Append a parameter version; the bot takes it up at its next decision.
+    """Append a parameter version, pinned to the sources of this program; the bot takes it up at its next decision.
 
-    override: on a live account, why these parameters may trade without a verdict; it is kept in the audit log.
-    Raises InputError past any bound or ceiling, NotAllowed on a live account without an override.
+    override: on a live account, why these parameters may trade without a green verdict; kept with the version and in the
+    audit log. Raises InputError past any bound or ceiling, NotAllowed on a live account without grounds.
     """
     account = Visible(connection, actor).for_action("edit_parameters", account_id)
     checked_strategy, checked_risk = check_parameters(account, strategy, strategy_parameters, risk_parameters)
     if not reason.strip():
         raise InputError("reason", reason, "say in a few words why, for those who read the history")
-    if account.mode == "live" and not override.strip():
-        raise NotAllowed("a live account takes new parameters only with a verdict, or an override that says why not")
-    last = _lock_and_find_last_version(connection, account_id)
     row = {
         "account_id": account_id,
-        "version": last + 1,
         "strategy": strategy,
         "strategy_parameters": json.dumps(checked_strategy.to_dict()),
         "risk_parameters": json.dumps(checked_risk.to_dict()),
-        "source_hash": source_hash,
+        "source_hash": source_hash(strategy),
+        "data_hash": evidence.data_hash,
+        "verdict": evidence.verdict,
+        "fingerprint": evidence.fingerprint,
+        "evidence": json.dumps(dict(evidence.details), ensure_ascii=False, sort_keys=True),
+        "override": override.strip()[:256],
         "author_id": actor.user_id,
         "reason": reason.strip()[:256],
         "created_at": now_ms,
     }
+    if account.mode == LIVE:
+        deciding = deciding_values(
+            strategy, row["strategy_parameters"], row["risk_parameters"], row["source_hash"]
+        )
+        require_grounds(connection, account.name, deciding, evidence.verdict, override)
+    last = _lock_and_find_last_version(connection, account_id)
+    row["version"] = last + 1
     version_id = connection.execute(
         sa.insert(parameter_versions).values(**row).returning(parameter_versions.c.id)
     ).scalar_one()
-    details = {"version": last + 1, "reason": reason, "override": override}
+    details = {"version": last + 1, "reason": reason, "override": override, "verdict": evidence.verdict}
+    if actor.is_machine:
+        details["system_user"] = _system_user()
     record(connection, actor, "parameters.append", f"account:{account_id}", now_ms, **details)
     return parameter_version({"id": version_id, **row})
 
 
 def revert_parameters(
-    connection: sa.Connection, actor: Actor, account_id: int, version: int, now_ms: int, *, override: str = ""
+    connection: sa.Connection,
+    actor: Actor,
+    account_id: int,
+    version: int,
+    now_ms: int,
+    *,
+    reason: str = "",
+    override: str = "",
 ) -> ParameterVersion:
-    """Append an earlier version's parameters as the newest; today's ceilings apply to them too."""
-    earlier = [
-        one for one in Visible(connection, actor).parameter_versions(account_id, limit=10_000) if one.version == version
-    ]
+    """Append an earlier version's parameters as the newest; today's ceilings and the door to live hold for them too.
+
+    Their verdict comes back with them as long as the sources that decide are the same as then.
+    """
+    visible = Visible(connection, actor)
+    visible.for_action("edit_parameters", account_id)
+    earlier = [one for one in visible.parameter_versions(account_id, limit=10_000) if one.version == version]
     if not earlier:
         raise NotFound(f"account {account_id} has no parameter version {version}")
+    one = earlier[0]
+    evidence = NO_EVIDENCE
+    if one.source_hash == source_hash(one.strategy):
+        evidence = Evidence(one.data_hash, one.verdict, one.fingerprint, one.evidence)
+    words = f"back to version {version}"
     return append_parameters(
         connection,
         actor,
         account_id,
-        earlier[0].strategy,
-        earlier[0].strategy_parameters,
-        earlier[0].risk_parameters,
-        f"back to version {version}",
+        one.strategy,
+        one.strategy_parameters,
+        one.risk_parameters,
+        f"{words}: {reason.strip()}" if reason.strip() else words,
         now_ms,
-        source_hash=earlier[0].source_hash,
+        evidence=evidence,
         override=override,
     )
 
@@ -244,6 +286,8 @@ def ask_command(
     account = account_to_command(connection, actor, account_id, "close_all" if kind == "close_all" else "command")
     if account.closed_at is not None and kind == "start":
         raise NotAllowed(f"account {account.name} is closed")
+    if kind == "start" and (problem := grounds_of(connection, account_id).problem):
+        raise NotAllowed(f"the live account {account.name} does not start with its parameters: {problem}")
     _check_arguments(account, kind, dict(arguments or {}))
     values = {
         "account_id": account_id,
@@ -347,6 +391,14 @@ def _check_capital(capital: Decimal) -> None:
     """Raise InputError unless the capital is an amount of money."""
     if not capital.is_finite() or capital <= 0:
         raise InputError("capital", str(capital), "must be a number above 0")
+
+
+def _system_user() -> str:
+    """Return the operating system's user who runs this: the name of whoever works in the server's shell."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _lock_and_find_last_version(connection: sa.Connection, account_id: int) -> int:

@@ -65,7 +65,12 @@ class ParameterVersion(NamedTuple):
     strategy: str
     strategy_parameters: dict[str, Any]
     risk_parameters: dict[str, Any]
-    source_hash: str | None
+    source_hash: str | None  # of the sources that decide, where it was appended
+    data_hash: str | None
+    verdict: str | None  # green, amber, red; None: never validated, or changed since
+    fingerprint: str | None
+    evidence: dict[str, Any]
+    override: str
     author_id: int | None
     reason: str
     created_at: int
@@ -366,7 +371,7 @@ class Visible:
 
 def parameter_version(row: dict[str, Any]) -> ParameterVersion:
     """Read a row of parameter_versions."""
-    decoded = {name: json.loads(row[name]) for name in ("strategy_parameters", "risk_parameters")}
+    decoded = {name: json.loads(row[name]) for name in ("strategy_parameters", "risk_parameters", "evidence")}
     return ParameterVersion(**{**row, **decoded})
 
 

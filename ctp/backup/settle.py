@@ -3,7 +3,7 @@
 Invariants:
 1. No account trades before a person says Start: every one that ran is paused, with the reason `restored`.
 2. No command, session, lease or unsent message from before comes to life again.
-3. No parameters become active on a live account that were not accepted there: with a verdict or a named override.
+3. No parameters become active on a live account that were not accepted there: with a green verdict or a named override.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from ctp.accounts.audit import record
+from ctp.accounts.live_door import LIVE, RED, accept, deciding_values, grounds_of, known_verdict, why_not_live
 from ctp.accounts.rights import machine
 from ctp.core.rules import is_perpetual_symbol
 from ctp.errors import CtpError, NotAllowed
 from ctp.storage.tables import (
     account_states,
     accounts,
-    audit_log,
     commands,
     confirmations,
     deliveries,
@@ -86,6 +86,9 @@ def settle(connection: sa.Connection, backup_id: str, now_ms: int, override: str
         .where(job_runs.c.ended_at.is_(None))
         .values(ended_at=now_ms, result="lost", error="a backup was restored")
     )
+    for account in found:
+        if override.strip() and account.mode == LIVE and grounds_of(connection, account.id).problem:
+            accept(connection, machine("cli"), account.id, override, now_ms)
     details = {"override": override, "paused": [account.name for account in found if account.status_before != STOPPED]}
     record(connection, machine("cli"), "backup.restore", backup_id, now_ms, **details)
     return found
@@ -125,29 +128,20 @@ def check_door_to_live(
 
     current: `live_parameters` of the database that is replaced; None when there is none. What trades there now may go
     on; anything else needs the verdict or override its version was accepted with, and on a living server a new one.
+    Red stays on paper whatever is said.
     """
-    if override.strip():
-        return
     coming = live_parameters(restored)
     for account in read_accounts(restored):
-        if account.mode != "live" or account.id not in coming:
+        if account.mode != LIVE or account.id not in coming:
             continue
         if current is not None and coming[account.id] == current.get(account.id):
             continue
-        if current is not None or not _was_accepted(restored, account.id, account.parameter_version):
+        grounds = grounds_of(restored, account.id)
+        is_red = known_verdict(restored, deciding_values(*coming[account.id]), grounds.verdict) == RED
+        if is_red:
+            raise NotAllowed(f"the live account {account.name} cannot go back to these parameters: {why_not_live(RED, '')}")
+        if not override.strip() and (current is not None or grounds.problem):
             raise NotAllowed(
                 f"the live account {account.name} would go back to parameter version {account.parameter_version};"
                 ' say why it may: --override "..."'
             )
-
-
-def _was_accepted(connection: sa.Connection, account_id: int, version: int) -> bool:
-    """Tell whether the audit log says on what grounds a version came to a live account."""
-    query = sa.select(audit_log.c.details).where(
-        audit_log.c.action == "parameters.append", audit_log.c.subject == f"account:{account_id}"
-    )
-    for details in connection.scalars(query):
-        plain = json.loads(details)
-        if plain.get("version") == version and (plain.get("override") or plain.get("verdict")):
-            return True
-    return False

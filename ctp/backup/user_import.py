@@ -3,6 +3,7 @@
 Invariants:
 1. One transaction; a dry run is the same transaction, rolled back.
 2. Every value is checked against its column, every parameter against today's ceilings; live accounts need an override.
+   What another server found good is not proven here: of the verdicts only red ones come along, of the overrides none.
 3. Numbers of accounts, orders, ledger rows are mapped; an account with an open position or order keeps its number, or is
    refused: its orders at the exchange are named after it.
 4. Accounts come in paused, like restored ones, and wait for Start.
@@ -22,6 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ctp.accounts.audit import record
+from ctp.accounts.live_door import LIVE, RED, accept, deciding_values, require_grounds
 from ctp.accounts.passwords import NewPassword
 from ctp.accounts.rights import Actor
 from ctp.accounts.trading_accounts import NewAccount, check_account, check_parameters
@@ -218,6 +220,8 @@ class _Import:
                 values["id"] = self._order_id(values, row)
             if name == "account_states":
                 values = self._state(values)
+            if name == "parameter_versions":
+                values = _unproven(values)
             values = self._values(table, {key: value for key, value in values.items() if key not in _SKIPPED}, partial=True)
             if name == "commands" and values.get("done_at") is None:
                 values |= {"done_at": self.now_ms, "result": "not done: imported"}
@@ -267,10 +271,15 @@ class _Import:
             return
         one = newest[0]
         check_parameters(view, one.strategy, one.strategy_parameters, one.risk_parameters)
-        if view.mode == "live" and not self.override.strip():
+        if view.mode == LIVE and not self.override.strip():
             raise NotAllowed(
                 f'the live account {view.name} brings parameters of another server; say why they may trade: --override "..."'
             )
+        if view.mode == LIVE:
+            strategy_text, risk_text = json.dumps(one.strategy_parameters), json.dumps(one.risk_parameters)
+            deciding = deciding_values(one.strategy, strategy_text, risk_text, one.source_hash)
+            require_grounds(self.connection, view.name, deciding, one.verdict, self.override)
+            accept(self.connection, self.actor, number, self.override, self.now_ms)
         details = {"version": one.version, "reason": "imported", "override": self.override}
         record(self.connection, self.actor, "parameters.append", f"account:{number}", self.now_ms, **details)
 
@@ -304,6 +313,15 @@ class _Import:
         if unknown or (missing and not partial):
             raise InputError(file_of(table.name), ", ".join(sorted(unknown or missing)), "is not what the table has")
         return {name: _value(table.c[name], value) for name, value in row.items()}
+
+
+def _unproven(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a parameter version without what another server, or whoever wrote the file, says in its favour."""
+    if not isinstance(json.loads(values.get("evidence", "{}")), dict):
+        raise InputError("evidence", "…", "must be a JSON object")
+    if values.get("verdict") != RED:
+        values = {**values, "verdict": None, "fingerprint": None}
+    return {**values, "override": ""}
 
 
 def _value(column: sa.Column[Any], value: Any) -> Any:

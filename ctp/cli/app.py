@@ -24,6 +24,7 @@ from ctp.cli import (
 from ctp.cli.backtest import backtest
 from ctp.cli.doctor import doctor
 from ctp.cli.jobs import jobs
+from ctp.cli.promote import parameters, promote, revert
 from ctp.cli.simulator import simulator
 from ctp.cli.status import status
 from ctp.cli.sweep import sweep
@@ -74,6 +75,9 @@ app.command(epilog="Example: ctp close --account rsi --symbol BTC/USDT:USDT --wa
 app.command(epilog="Example: ctp unlock --account rsi")(control.unlock)
 app.command(epilog="Example: ctp status --json")(status)
 app.command(epilog="Example: ctp why --account minsu/rsi --symbol BTC/USDT:USDT --last 5")(why)
+app.command(epilog="Example: ctp promote --account rsi --to paper --from validated.json")(promote)
+app.command(epilog="Example: ctp revert --account rsi --version 3")(revert)
+app.command(epilog="Example: ctp parameters --account minsu/rsi --last 5")(parameters)
 app.command(epilog="Example: ctp jobs --json")(jobs)
 app.add_typer(notices.app, name="notices")
 app.add_typer(data.app, name="data")

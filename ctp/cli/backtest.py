@@ -60,7 +60,9 @@ def backtest(
     if equity is not None:
         result.write_equity(equity)
     if as_json:
-        print_json(result.to_dict())
+        from ctp.research.promote import propose
+
+        print_json(result.to_dict() | {"promotion": propose(result).to_plain()})
     else:
         _print(result)
 

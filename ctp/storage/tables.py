@@ -174,7 +174,12 @@ parameter_versions = sa.Table(
     sa.Column("strategy", sa.String(64), nullable=False),  # registry name
     sa.Column("strategy_parameters", sa.Text, nullable=False),  # JSON
     sa.Column("risk_parameters", sa.Text, nullable=False),  # JSON
-    sa.Column("source_hash", sa.String(64)),  # of the sources that decide
+    sa.Column("source_hash", sa.String(64)),  # of the sources that decide, where it was appended
+    sa.Column("data_hash", sa.String(64)),  # of the candles, costs and rules it was found on; empty: by hand
+    sa.Column("verdict", sa.String(8)),  # green, amber, red; empty: never validated, or changed since
+    sa.Column("fingerprint", sa.String(64)),  # of the validation
+    sa.Column("evidence", sa.Text, nullable=False, default="{}", server_default="{}"),  # JSON: data, reasons, versions
+    sa.Column("override", sa.String(256), nullable=False, default="", server_default=""),  # why live without green
     sa.Column("author_id", Id, sa.ForeignKey("users.id")),
     sa.Column("reason", sa.String(256), nullable=False),
     sa.Column("created_at", Time, nullable=False),
@@ -323,6 +328,35 @@ decisions = sa.Table(
     sa.Column("parameter_version", sa.Integer, nullable=False),
     sa.Column("decided_at", Time, nullable=False),
     sa.UniqueConstraint("account_id", "symbol", "candle_time"),
+)
+
+# Where decisions can be replayed from: the memory right after a decision, once a week and whenever it changed without one.
+decision_points = sa.Table(
+    "decision_points",
+    metadata,
+    sa.Column("account_id", Id, sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("decision_time", Time, primary_key=True),
+    sa.Column("ledger_id", Id, nullable=False),
+    sa.Column("parameter_version", sa.Integer, nullable=False),
+    sa.Column("core_state", sa.Text, nullable=False),
+    sa.Column("recorded_at", Time, nullable=False),
+)
+
+# Which sources an account is known to decide with, and what a replay by other ones showed.
+code_pins = sa.Table(
+    "code_pins",
+    metadata,
+    sa.Column("account_id", Id, sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),  # of the parameters
+    sa.Column("source_hash", sa.String(64), nullable=False),
+    sa.Column("pinned_at", Time, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),  # pinned, unproven, changed
+    sa.Column("found_hash", sa.String(64)),  # of the sources that were found instead
+    sa.Column("proven_until", Time),  # the last candle decided on with the pinned sources
+    sa.Column("checked_at", Time),
+    sa.Column("compared", sa.Integer, nullable=False, default=0),  # decisions
+    sa.Column("differing", sa.Integer, nullable=False, default=0),
+    sa.Column("differences", sa.Text, nullable=False, default="[]"),  # JSON: the first of them, then and now
 )
 
 equity_samples = sa.Table(

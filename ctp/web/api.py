@@ -140,7 +140,7 @@ async def commands(request: web.Request) -> web.Response:
 async def give_command(request: web.Request) -> web.Response:
     """Ask for Start, Pause, Stop, Close all or Unlock. The same request key twice is one command."""
     gateway, visitor = request.app[GATEWAY], request[VISITOR]
-    account_id, body = _account_id(request), await read_json(request)
+    account_id, body = account_id_of(request), await read_json(request)
     kind, request_key = body.get("kind"), body.get("request_key")
     if not isinstance(request_key, str) or not _REQUEST_KEY.fullmatch(request_key):
         raise InputError("request_key", "…", "8 to 64 letters and digits")
@@ -159,7 +159,7 @@ def is_generated(gateway: Gateway, reading: Reading) -> bool:
 
 async def _of_account(request: web.Request, ask: Callable[[Visible, Reading], dict[str, Any]]) -> web.Response:
     """Answer a question about the account of the address, when the visitor may see it."""
-    gateway, visitor, account_id = request.app[GATEWAY], request[VISITOR], _account_id(request)
+    gateway, visitor, account_id = request.app[GATEWAY], request[VISITOR], account_id_of(request)
 
     def read(connection: sa.Connection) -> Any:
         visible = Visible(connection, visitor.actor)
@@ -168,7 +168,7 @@ async def _of_account(request: web.Request, ask: Callable[[Visible, Reading], di
     return web.json_response(await gateway.read(read))
 
 
-def _account_id(request: web.Request) -> int:
+def account_id_of(request: web.Request) -> int:
     """Return the account's number in the address; too large a number is no account."""
     number = int(request.match_info["account"])
     if number >= 1 << 63:

@@ -12,7 +12,19 @@ from ctp.accounts.readings import read_accounts
 from ctp.accounts.visible import Visible
 from ctp.errors import NotFound
 from ctp.i18n import text
-from ctp.web import api, audit, contacts_api, login, notices_api, operations, people_api, proxy, reports, users
+from ctp.web import (
+    api,
+    audit,
+    contacts_api,
+    login,
+    notices_api,
+    operations,
+    parameters_api,
+    people_api,
+    proxy,
+    reports,
+    users,
+)
 from ctp.web.channels import channels
 from ctp.web.pages import prefetched, render_page, zones
 from ctp.web.state import GATEWAY, VISITOR
@@ -82,6 +94,8 @@ def public_routes(listen: Listen) -> list[web.RouteDef]:
         web.delete(_CONTACT, contacts_api.remove),
         web.post(f"{_CONTACT}/test", contacts_api.test),
         web.post("/api/v1/contacts/email/confirm", contacts_api.confirm),
+        web.post(f"{_ACCOUNT}/promotions", parameters_api.give_promotion),
+        web.post(f"{_ACCOUNT}/parameters/revert", parameters_api.go_back),
         *inner_routes(),
     ]
 
@@ -100,6 +114,7 @@ def inner_routes() -> list[web.RouteDef]:
         web.get(f"{_ACCOUNT}/decisions", api.decisions),
         web.get(f"{_ACCOUNT}/commands", api.commands),
         web.post(f"{_ACCOUNT}/commands", api.give_command),
+        web.get(f"{_ACCOUNT}/parameters", parameters_api.history),
     ]
 
 

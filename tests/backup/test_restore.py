@@ -74,6 +74,7 @@ def put_parameters(connection: sa.Connection, account_id: int, version: int, ris
         sa.insert(parameter_versions).values(
             account_id=account_id,
             version=version,
+            override=str(audit.get("override", "")),
             strategy="rsi_mean_reversion",
             strategy_parameters="{}",
             risk_parameters=json.dumps({"risk_per_trade": risk}),

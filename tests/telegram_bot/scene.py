@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ctp.accounts.rights import Actor
-from ctp.accounts.trading_accounts import create_account, share_account
+from ctp.accounts.trading_accounts import append_parameters, create_account, share_account
 from ctp.clock import ManualClock
 from ctp.notifiers.telegram_api import Heard, Me
 from ctp.storage import tables
@@ -75,7 +75,11 @@ class Stage:
         """Give a person another account; returns its id."""
         actor: Actor = self.people.actors()[owner]
         with self.database.transaction() as connection:
-            return create_account(connection, actor, actor.user_id or 0, new_account(name, **changes), NOW).id
+            made = create_account(connection, actor, actor.user_id or 0, new_account(name, **changes), NOW).id
+            if changes.get("mode") == "live":  # which does not start without grounds
+                grounds = {"override": "a month on paper"}
+                append_parameters(connection, actor, made, "rsi_mean_reversion", {}, {}, "first", NOW, **grounds)
+            return made
 
     def share(self, account_id: int, owner: str, guest: str, role: str) -> None:
         """Share an account."""

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ctp.accounts.passwords import accept_password
 from ctp.accounts.rights import machine
-from ctp.accounts.trading_accounts import NewAccount, create_account, share_account
+from ctp.accounts.trading_accounts import NewAccount, append_parameters, create_account, share_account
 from ctp.accounts.users import add_user, find_user
 from ctp.config import PaperSettings, Settings, WebSettings
 from ctp.notifiers.outbox import tell_account
@@ -75,6 +75,9 @@ def make_world(home: Path, now_ms: int, **web: Any) -> World:
             for name, exchange, mode, symbols in accounts:
                 account = NewAccount(name, exchange, mode, symbols, "1h", Decimal(10_000))
                 ids[name] = create_account(connection, door, owner, account, now_ms).id
+                if mode == "live":  # which does not start without grounds
+                    grounds = {"override": "a month on paper"}
+                    append_parameters(connection, door, ids[name], "rsi_mean_reversion", {}, {}, "first", now_ms, **grounds)
         vera = find_user(connection, "vera").id
         share_account(connection, door, ids["선물 주력"], vera, "viewer", now_ms)
         for exchange, mode, symbol, price in (

@@ -1,0 +1,169 @@
+"""`ctp.promote`: from a notebook's result to an account, without rewriting a line.
+
+On one's own machine it writes to the database; in a JupyterLab that runs apart from the services it asks the gateway with the
+person's token. Both ways end in `ctp.accounts.promotion`, which authorises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ctp.accounts.promotion import Proposal, find_target
+from ctp.accounts.promotion import promote as promote_account
+from ctp.accounts.rights import machine
+from ctp.accounts.sources import made_with, source_hash
+from ctp.accounts.trading_accounts import Evidence
+from ctp.accounts.visible import Visible
+from ctp.config import load_settings
+from ctp.core.parameters import ParameterSet
+from ctp.core.risk import DynamicRiskManager
+from ctp.core.strategies import of_parameters
+from ctp.core.types import Market
+from ctp.errors import InputError
+from ctp.i18n import LANGUAGES
+from ctp.market.candles import Candles
+from ctp.research.result import BacktestResult
+from ctp.storage.database import Database
+
+
+class Validated(Protocol):
+    """What a promotion needs to know of a validation (`ctp.validate`)."""
+
+    verdict: str
+    fingerprint: str
+    data_hash: str
+    strategy: ParameterSet
+    risk: DynamicRiskManager
+    symbols: Sequence[str]
+    timeframe: str
+    exchange: str
+    start: int
+    end: int
+
+    @property
+    def strongest(self) -> Sequence[Any]:
+        """Return the strongest reasons, which say themselves in words."""
+
+
+class Promotion(NamedTuple):
+    """What came of a promotion."""
+
+    account: str
+    account_id: int
+    mode: str
+    version: int
+    verdict: str | None
+    override: str
+    reason: str
+    source_hash: str
+    data_hash: str | None
+
+    def __str__(self) -> str:
+        """Say it in a sentence."""
+        mode = "LIVE" if self.mode == "live" else "SIMULATED"
+        grounds = f"verdict {self.verdict}" if self.verdict else "not validated"
+        if self.override:
+            grounds += f", override: {self.override}"
+        return f"[{mode}] {self.account} takes version {self.version} at its next decision ({grounds})"
+
+
+def promote(
+    result: Any,
+    to: str = "paper",
+    *,
+    account: str | int | None = None,
+    validation: Validated | None = None,
+    override: str = "",
+    reason: str = "",
+) -> Promotion:
+    """Make a result's parameters those of an account, pinned to code, parameters, data and verdict.
+
+    result: a backtest, `grid.best`, a sweep (its best) or a validation. to: "paper" or "live", the account's own mode.
+    account: name, number or user/name; may be left out when only one fits. validation: of exactly these parameters; without
+    one they may go to paper. override: why a live account may take them without a green verdict; logged with its author.
+    Raises NotAllowed when the verdict, the sources or the person's rights forbid it, InputError, NotFound.
+    """
+    proposal = propose(result, validation)
+    with _opened() as database, database.transaction() as connection:
+        actor = machine("cli")
+        visible = Visible(connection, actor)
+        if account is None:
+            found = find_target(visible, to, proposal.evidence.details.get("data", {}))
+        else:
+            found = visible.find_account(str(account))
+        now_ms = time.time_ns() // 1_000_000
+        made = promote_account(connection, actor, found.id, proposal, to, now_ms, reason=reason, override=override)
+    return Promotion(
+        f"{found.owner}/{found.name}", found.id, found.mode, made.version, made.verdict, made.override, made.reason,
+        str(made.source_hash), made.data_hash,
+    )  # fmt: skip
+
+
+def propose(result: Any, validation: Validated | None = None) -> Proposal:
+    """Return what a result proposes, with the evidence that is there. Raises InputError."""
+    if hasattr(result, "verdict"):
+        validation = result
+    if validation is not None and result is validation:
+        strategy, risk = validation.strategy, validation.risk
+    else:
+        run = getattr(result, "best", result)
+        if not isinstance(run, BacktestResult):
+            raise InputError("result", type(result).__name__, "must be a backtest, a sweep or a validation")
+        strategy, risk = run.strategy, run.risk
+    name = of_parameters(strategy).name
+    details: dict[str, Any] = {"made_with": made_with()}
+    if validation is None:
+        details["data"] = _data_of(run)
+        evidence = Evidence(data_hash(run.candles, run.columns, run.markets, run.start_equity), details=details)
+    else:
+        if (validation.strategy, validation.risk) != (strategy, risk):
+            raise InputError("validation", validation.verdict, "is about other parameters than those promoted")
+        details["data"] = _market(
+            validation.exchange, validation.symbols, validation.timeframe, validation.start, validation.end
+        )
+        details["reasons"] = [{language: one.words(language) for language in LANGUAGES} for one in validation.strongest]
+        evidence = Evidence(validation.data_hash, validation.verdict, validation.fingerprint, details)
+    return Proposal(name, strategy.to_dict(), risk.to_dict(), source_hash(name), evidence)
+
+
+def _data_of(run: BacktestResult) -> dict[str, Any]:
+    """Return what a backtest ran on."""
+    first, candles = run.candles[0], run.candles
+    start, end = min(int(each.time[0]) for each in candles), max(int(each.time[-1]) for each in candles)
+    return _market(first.exchange, [each.symbol for each in candles], first.timeframe, start, end)
+
+
+def _market(exchange: str, symbols: Sequence[str], timeframe: str, first: int, last: int) -> dict[str, Any]:
+    """Return what parameters were found on, for people and for the account's own market to be held against."""
+    return {"exchange": exchange, "symbols": list(symbols), "timeframe": timeframe, "first": first, "last": last}
+
+
+@contextmanager
+def _opened() -> Iterator[Database]:
+    """Yield the database of this home. Raises ConfigError saying what to run when there is none."""
+    database = Database(load_settings().database_url)
+    try:
+        database.check()
+        yield database
+    finally:
+        database.close()
+
+
+def data_hash(candles: Sequence[Candles], columns: Any, markets: Sequence[Market], equity: float) -> str:
+    """Return the SHA-256 of candles, marks, funding, costs and market rules: everything a result was measured upon."""
+    digest = hashlib.sha256()
+    for each in candles:
+        digest.update(f"{each.exchange} {each.symbol} {each.timeframe}\n".encode())
+    for name, column in columns._asdict().items():
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(column).tobytes())
+    for market in markets:
+        digest.update(repr([np.asarray(value, np.float64).tolist() for value in market]).encode())
+    digest.update(repr(equity).encode())
+    return digest.hexdigest()
