@@ -83,7 +83,25 @@ _WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?P<owner>.+) is (?P<role>\w+) and cannot own a trading account", "cannot_own"),
         (r"(?P<name>.+) may make accounts for themselves only", "own_accounts_only"),
         (r"(?P<name>.+) is \w+: operators see health figures, not accounts", "operators_see_no_accounts"),
-        (r"a live account takes new parameters only with a verdict, or an override that says why not", "live_needs_verdict"),
+        # --- parameters and the door to live
+        (r"the live account .+: their verdict is red, .+", "live_red"),
+        (r"the live account .+: their verdict is amber: .+", "live_amber"),
+        (r"the live account .+: nobody has validated them: .+", "live_needs_verdict"),
+        (r"the live account .+ does not (?:take these|start with its) parameters: (?P<reason>.+)", "live_refused"),
+        (r"the green verdict is about (?P<market>.+); validate on what .+", "verdict_elsewhere"),
+        (r"these parameters were found with other sources .+", "other_sources"),
+        (r"account (?P<account>\S+) is (?P<mode>\w+), and its mode never changes", "mode_never_changes"),
+        (r"there is no (?P<mode>\w+) account to promote to; .+", "no_account_of_mode"),
+        (r"say which of your (?P<mode>\w+) accounts: (?P<names>.+)", "several_accounts"),
+        (r"was typed into a notebook: put it into a file of its own first", "strategy_in_notebook"),
+        (r"must be a registry name", "registry_name"),
+        (r"must be a list of at most (?P<most>\d+)", "list_of"),
+        (r"must be 1 to (?P<most>\d+) symbols", "list_of"),
+        (r"must be at most (?P<count>\d+) characters", "too_long"),
+        (r"must be an object", "unreadable"),
+        (r"must be milliseconds", "unreadable"),
+        (r"must be 64 hexadecimal digits", "unreadable"),
+        (r"unknown; a promotion has (?P<choices>.+)", "unknown_field"),
         (r"request_key .+ was used for another command", "request_key_used"),
         (r"this (?:exchange )?key may withdraw money; .+", "key_may_withdraw"),
         (r"a pair protects a long spot position with two trigger prices", "pair_on_spot"),
@@ -147,6 +165,6 @@ def field_name(field: str, language: str) -> str:
 
 def _fact(name: str, said: str, language: str) -> str:
     """Return a fact of a sentence; roles, channels and kinds have names of their own in each language."""
-    tables = {"role": "role", "channel": "web.channel", "kind": "web.reports"}
+    tables = {"mode": "mode", "role": "role", "channel": "web.channel", "kind": "web.reports"}
     key = f"{tables.get(name, '')}.{said}"
     return text(key, language) if name in tables and has_text(key) else said

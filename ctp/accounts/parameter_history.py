@@ -141,7 +141,7 @@ def in_words(changes: tuple[Change, ...], language: str) -> list[str]:
 
 def name_of(parameter: str, language: str) -> str:
     """Return what a parameter is called; one of somebody's own strategy goes by the name it has there."""
-    key = f"parameters.name.{parameter}"
+    key = f"input.field.{parameter}"
     return text(key, language) if has_text(key) else parameter
 
 

@@ -222,7 +222,7 @@ def test_the_history_says_who_what_when_and_why_in_both_languages(
     )  # fmt: skip
     assert newest.in_use and newest.author.endswith("(cli)") and newest.reason == "wider stop"
     assert newest.difference("en") == ["Stop-loss: 2% → 10%", "Take-profit: 4% → off"]
-    assert newest.difference("ko") == ["손절폭: 2% → 10%", "익절폭: 4% → 사용 안 함"]
+    assert newest.difference("ko") == ["손절 폭: 2% → 10%", "익절 폭: 4% → 사용 안 함"]
     assert "tested by hand" in newest.grounds("en") and "초록" in oldest.grounds("ko")
     assert "RSI period: 14 → 7" in oldest.difference("en")
 
