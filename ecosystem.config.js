@@ -16,10 +16,10 @@ const environment = {
   PYTHONUNBUFFERED: "1",
 };
 
-const service = (name, memory) => ({
+const service = (name, memory, ...options) => ({
   name: `crypto-trader-${name}`,
   script: python,
-  args: ["-m", `services.crypto_trader_${name}`],
+  args: ["-m", `services.crypto_trader_${name}`, ...options],
   interpreter: "none",
   exec_mode: "fork",
   cwd: __dirname,
@@ -39,5 +39,5 @@ const service = (name, memory) => ({
 const services = [service("bot", "800M"), service("backup", "800M"), service("web", "1200M")];
 
 module.exports = {
-  apps: process.env.CTP_LAB === "1" ? [...services, service("lab", "3G")] : services,
+  apps: process.env.CTP_LAB === "1" ? [...services, service("lab", "6G", "--no-browser", "--ServerApp.answer_yes=True")] : services,
 };

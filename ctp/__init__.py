@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from ctp.core.risk import DynamicRiskManager
     from ctp.core.rules import Costs, MarketRules
     from ctp.core.strategies import RsiMeanReversion
-    from ctp.market.history import load_candles
-    from ctp.notebook import example_candles
+    from ctp.notebook.generated import example_candles
+    from ctp.notebook.history import load_candles, load_funding, stored_candles
+    from ctp.notebook.place import account, where_am_i
     from ctp.research.backtest import backtest, costs
     from ctp.research.promote import promote
     from ctp.research.sweep import sweep
@@ -26,13 +27,17 @@ _HOMES = {
     "DynamicRiskManager": "ctp.core.risk",
     "MarketRules": "ctp.core.rules",
     "RsiMeanReversion": "ctp.core.strategies",
+    "account": "ctp.notebook.place",
     "backtest": "ctp.research.backtest",
     "costs": "ctp.research.backtest",
-    "example_candles": "ctp.notebook",
-    "load_candles": "ctp.market.history",
+    "example_candles": "ctp.notebook.generated",
+    "load_candles": "ctp.notebook.history",
+    "load_funding": "ctp.notebook.history",
     "promote": "ctp.research.promote",
+    "stored_candles": "ctp.notebook.history",
     "sweep": "ctp.research.sweep",
     "validate": "ctp.research.validation.run",
+    "where_am_i": "ctp.notebook.place",
 }
 
 __all__ = [
@@ -40,13 +45,17 @@ __all__ = [
     "DynamicRiskManager",
     "MarketRules",
     "RsiMeanReversion",
+    "account",
     "backtest",
     "costs",
     "example_candles",
     "load_candles",
+    "load_funding",
     "promote",
+    "stored_candles",
     "sweep",
     "validate",
+    "where_am_i",
 ]
 
 

@@ -253,9 +253,23 @@ class BackupSettings(_Section):
 
 
 class LabSettings(_Section):
-    """JupyterLab beside the services, on this machine alone."""
+    """JupyterLab beside the services: on this machine alone, and as a user of its own once several people use it."""
 
     port: Port = 8888
+    api_port: Port = 8867
+    public_url: str = ""
+    os_user: str = ""
+    memory_mb: Annotated[int, Field(ge=1024)] = 4096
+
+    @model_validator(mode="after")
+    def _encrypted_or_local(self) -> LabSettings:
+        """Refuse an address that is no origin, or shows notebooks to a network."""
+        address = urlsplit(self.public_url)
+        if self.public_url and (address.scheme not in ("http", "https") or not address.hostname or address.path):
+            raise ValueError(f"public_url {self.public_url!r} must be scheme://host[:port] without a path")
+        if address.scheme == "http" and not is_loopback(address.hostname or ""):
+            raise ValueError(f"public_url {self.public_url!r} must be https: only this machine itself may use plain http")
+        return self
 
 
 class Settings(_Section):
@@ -276,6 +290,22 @@ class Settings(_Section):
     heartbeat: HeartbeatSettings = HeartbeatSettings()
     backup: BackupSettings = BackupSettings()
     lab: LabSettings = LabSettings()
+
+    @model_validator(mode="after")
+    def _lab_has_its_own_name(self) -> Settings:
+        """Refuse one host name for both: cookies ignore ports, and JupyterLab would be shown those of the pages."""
+        ours, theirs = (urlsplit(address).hostname for address in (self.web.public_url, self.lab.public_url))
+        if theirs and ours == theirs:
+            raise ValueError(
+                f"lab.public_url needs a host name of its own, not {theirs}: cookies ignore ports, so browsers would show"
+                " those of the trading pages to JupyterLab, which runs its users' code"
+            )
+        return self
+
+    @property
+    def lab_home(self) -> Path:
+        """Return the folder of JupyterLab when it runs as a user of its own: beside home, which it cannot read."""
+        return self.home.with_name(f"{self.home.name}-lab")
 
     def folder(self, name: str) -> Path:
         """Return `home/name`, made on demand for its owner alone."""

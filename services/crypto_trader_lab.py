@@ -1,41 +1,36 @@
-"""crypto-trader-lab: JupyterLab on the notebooks, on this machine alone; optional (`CTP_LAB=1 ./run up`).
+"""crypto-trader-lab: JupyterLab on the notebooks, on this machine alone; optional (`./run lab`, or `CTP_LAB=1 ./run up`).
 
-The token that opens it lies in CTP_HOME/keys/lab-token: it is in no log and on no command line.
+    python -m services.crypto_trader_lab [--check | --apart] [arguments of jupyter-lab]
+
+--check: say whether it may run here, and run nothing. --apart: we are another user of the machine already.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import sys
-from pathlib import Path
 
-from ctp.config import PROJECT, load_settings, read_secret
+from ctp.config import load_settings
+from ctp.errors import ConfigError, CtpError
+from ctp.lab.start import become_lab, may_be_ourselves, other_user, prove_apart
 from ctp.lifetime import end_with_parent
+from services.program import EXIT_CONFIGURATION
 
 
-def make_token(folder: Path) -> Path:
-    """Return the file that holds the token, made when there is none. Raises ConfigError when others can read it."""
-    file = folder / "lab-token"
-    if not file.exists():
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as made:
-            made.write(secrets.token_urlsafe(32))  # without a newline: Jupyter takes the file as it is
-    read_secret(file, "keys/lab-token")
-    return file
-
-
-def main() -> None:
-    """Become JupyterLab."""
+def main(arguments: list[str]) -> None:
+    """Become JupyterLab, or say in one sentence why not."""
     end_with_parent(os.getppid(), signal.SIGKILL)
-    settings = load_settings()
-    os.environ["JUPYTER_TOKEN_FILE"] = str(make_token(settings.keys))
-    program = Path(sys.executable).with_name("jupyter-lab")
-    options = ["--no-browser", "--ip=127.0.0.1", f"--port={settings.lab.port}", "--ServerApp.port_retries=0"]
-    if os.geteuid() == 0:
-        options.append("--allow-root")
-    os.execv(program, [str(program), *options, f"--ServerApp.root_dir={PROJECT / 'notebooks'}"])  # noqa: S606
+    try:
+        settings = load_settings()
+        if arguments[:1] != ["--check"]:
+            become_lab(settings, [each for each in arguments if each != "--apart"], apart="--apart" in arguments)
+        if not may_be_ourselves(settings):
+            prove_apart(settings, other_user(settings))
+    except CtpError as error:
+        print(f"crypto-trader-lab: {error}", file=sys.stderr)
+        sys.exit(EXIT_CONFIGURATION if isinstance(error, ConfigError) else 1)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

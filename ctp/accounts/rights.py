@@ -24,7 +24,8 @@ Action = Literal[
     "exchange_key",  # enter, replace; never read
     "create_account",
     "backtest",
-    "research",  # JupyterLab, promotion
+    "research",  # promotion
+    "lab",  # JupyterLab: code of their own on this machine, as another user of it
     "operate",  # backups, reports, jobs, updates
     "see_health",
     "export_own",
@@ -53,6 +54,7 @@ _IN_GENERAL: dict[Action, frozenset[Role]] = {
     "create_account": frozenset({"trader", "quant"}),
     "backtest": frozenset({"trader", "quant"}),
     "research": frozenset({"quant"}),
+    "lab": frozenset({"quant", "admin"}),
     "operate": frozenset({"operator", "admin"}),
     "see_health": frozenset({"operator", "admin"}),
     "export_own": frozenset({"trader", "quant"}),

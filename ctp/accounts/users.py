@@ -43,6 +43,12 @@ class User(NamedTuple):
 _COLUMNS = [users.c[field] for field in User._fields]
 
 
+def count_people(connection: sa.Connection) -> int:
+    """Return how many people may log in."""
+    query = sa.select(sa.func.count()).select_from(users).where(users.c.disabled_at.is_(None))
+    return int(connection.execute(query).scalar_one())
+
+
 def add_user(
     connection: sa.Connection,
     actor: Actor,

@@ -12,6 +12,7 @@ import typer
 
 from ctp.cli.doctor_backups import look_at_backups
 from ctp.cli.doctor_home import look_at_home
+from ctp.cli.doctor_lab import look_at_lab
 from ctp.cli.doctor_machine import look_at_machine
 from ctp.cli.doctor_outside import look_outside
 from ctp.cli.findings import Finding
@@ -40,6 +41,7 @@ def examine(settings: Settings, *, offline: bool = False) -> Iterator[Finding]:
     yield from look_at_machine(settings)
     yield from look_at_home(settings)
     yield from look_at_backups(settings, offline=offline)
+    yield look_at_lab(settings)
     if not offline:
         yield from look_outside(settings)
 

@@ -81,7 +81,7 @@ class CandleStore:
         Raises DataDamaged when a month to be merged cannot be read, ConfigError when the disk takes nothing more.
         """
         series = data.series
-        rows = _as_rows(data)
+        rows = as_rows(data)
         if not rows.size:
             return Appended(0, 0, ())
         folder = self.folder(series)
@@ -255,7 +255,7 @@ class CandleStore:
                 yield series
 
 
-def _as_rows(data: Candles | FundingRates) -> np.ndarray:
+def as_rows(data: Candles | FundingRates) -> np.ndarray:
     """Return data as rows."""
     rows = np.empty(len(data), data.series.row)
     rows["ts"] = data.time

@@ -1,7 +1,8 @@
 """crypto-trader-web: one port for login, pages, API, live push and the dashboards behind them.
 
 Invariants:
-1. The public port answers browsers with cookies; a second port, on loopback and known to kernels only, answers handles.
+1. The public port answers browsers with cookies; a second port, on loopback and known to kernels only, answers handles; a
+   third, on loopback, answers JupyterLab and its notebooks.
 2. Voila is a child: it lives no longer than the gateway and is started again when it dies.
 3. Stopping closes every websocket within `SHUTDOWN_S`.
 """
@@ -27,11 +28,11 @@ from ctp.errors import ConfigError, StorageUnavailable
 from ctp.storage.database import Database
 from ctp.storage.leases import beat
 from ctp.web.encryption import Certificate, certificate_of
-from ctp.web.guard import inner_door, public_door
+from ctp.web.guard import inner_door, lab_door, public_door
 from ctp.web.kernels import Kernels
 from ctp.web.live import Live
 from ctp.web.people import People
-from ctp.web.routes import inner_routes, public_routes
+from ctp.web.routes import inner_routes, lab_routes, public_routes
 from ctp.web.security import Transport
 from ctp.web.series import SeriesCache
 from ctp.web.state import GATEWAY, Gateway
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 SHUTDOWN_S = 2.0
 _MOST_BODY = 64 * 1024
 _BEAT_S = 2.0
+_DOORS = {"public": public_door, "inner": inner_door, "lab": lab_door}
 
 
 async def serve(settings: Settings, clock: Clock | None = None) -> None:
@@ -52,12 +54,19 @@ async def serve(settings: Settings, clock: Clock | None = None) -> None:
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, clock: Clock, *, cost: int = COST, with_voila: bool = True, pool_size: int = 2, nice: int = NICE
+    settings: Settings,
+    clock: Clock,
+    *,
+    cost: int = COST,
+    with_voila: bool = True,
+    pool_size: int = 2,
+    nice: int = NICE,
+    trusts_lab: bool = False,
 ) -> AsyncIterator[tuple[Gateway, int]]:
     """Run a gateway; yields it and the port it listens on.
 
     cost: of bcrypt. with_voila: False leaves the dashboards out. pool_size: kernels kept warm per dashboard.
-    nice: how far behind other processes the dashboards stand.
+    nice: how far behind other processes the dashboards stand. trusts_lab: JupyterLab may run as this very user.
     Raises ConfigError when the port is taken, a certificate is unusable or the database is not this program's.
     """
     certificate = certificate_of(settings.web, clock)
@@ -77,7 +86,7 @@ async def running(
         kernels = Kernels(database, clock, voila, client)
         gateway = Gateway(
             settings, database, clock, Transport(settings.web), People(settings, database, clock, cost=cost), voila,
-            client, kernels, SeriesCache(clock), secrets.token_hex(8), certificate,
+            client, kernels, SeriesCache(clock), secrets.token_hex(8), certificate, trusts_lab,
         )  # fmt: skip
         stack.callback(gateway.reader.shutdown, wait=False)
         live = Live(gateway)
@@ -85,7 +94,8 @@ async def running(
         inner = await _start(stack, gateway, "inner", live)
         await web.SockSite(inner, inner_socket).start()
         public = await _start(stack, gateway, "public", live)
-        port = await _listen(public, settings, certificate)
+        port = gateway.port = await _listen(public, settings, certificate)
+        gateway.lab_port = await _listen_for_lab(stack, gateway, live)
         tasks = [asyncio.create_task(live.watch()), asyncio.create_task(_keep_beating(gateway))]
         if certificate is not None:
             tasks.append(asyncio.create_task(certificate.keep_fresh()))
@@ -98,13 +108,25 @@ async def running(
 
 async def _start(stack: contextlib.AsyncExitStack, gateway: Gateway, door: str, live: Live) -> web.AppRunner:
     """Prepare one of the two doors."""
-    app = web.Application(middlewares=[public_door if door == "public" else inner_door], client_max_size=_MOST_BODY)
+    app = web.Application(middlewares=[_DOORS[door]], client_max_size=_MOST_BODY)
     app[GATEWAY] = gateway
-    app.add_routes(public_routes(live.listen) if door == "public" else inner_routes())
+    app.add_routes({"public": public_routes(live.listen), "inner": inner_routes(), "lab": lab_routes()}[door])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handle_signals=False)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     return runner
+
+
+async def _listen_for_lab(stack: contextlib.AsyncExitStack, gateway: Gateway, live: Live) -> int:
+    """Open the door of JupyterLab; returns its port, or 0: trading pages do not wait for a port that is taken."""
+    runner = await _start(stack, gateway, "lab", live)
+    try:
+        await web.TCPSite(runner, "127.0.0.1", gateway.settings.lab.api_port).start()
+    except OSError as error:
+        log.warning("JupyterLab cannot reach us, lab.api_port %s: %s", gateway.settings.lab.api_port, error)
+        return 0
+    port: int = runner.addresses[0][1]
+    return port
 
 
 async def _listen(runner: web.AppRunner, settings: Settings, certificate: Certificate | None) -> int:

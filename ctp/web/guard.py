@@ -1,4 +1,4 @@
-"""The two doors: the public one for browsers with cookies, the inner one for kernels with handles. Neither takes the other's.
+"""The three doors: browsers with cookies, dashboards' kernels with handles, JupyterLab with tokens. None takes another's.
 
 Invariants:
 1. Nothing but login, health and static files is answered to somebody who is not logged in.
@@ -14,9 +14,11 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from ctp.accounts.rights import allowed
 from ctp.errors import CtpError, InputError, NotAllowed, NotFound, StateConflict, StorageUnavailable
 from ctp.explained import explained
 from ctp.i18n import text
+from ctp.web import lab
 from ctp.web.api import EntryRefused
 from ctp.web.pages import message_page
 from ctp.web.people import ACCESS_SECONDS, Tokens
@@ -61,6 +63,23 @@ async def inner_door(request: web.Request, handler: Handler) -> web.StreamRespon
         if visitor is None or visitor.must_change_password:
             return _refuse(401, text("web.error.unauthenticated", "en"))
         request[VISITOR] = visitor
+        return await handler(request)
+
+    return await _answer(request, admit)
+
+
+@web.middleware
+async def lab_door(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let a notebook in by the token its person's JupyterLab was lent; JupyterLab itself has addresses of its own."""
+
+    async def admit() -> web.StreamResponse:
+        gateway = request.app[GATEWAY]
+        if request.path not in lab.OWN:
+            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            visitor, _ = await gateway.people.visitor_of_token(token if scheme == "Bearer" else "", "kernel")
+            if visitor is None or visitor.must_change_password or not allowed(visitor.actor, "lab"):
+                return _refuse(401, text("web.error.unauthenticated", "en"))
+            request[VISITOR] = visitor
         return await handler(request)
 
     return await _answer(request, admit)

@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 import jinja2
 from aiohttp import web
 
+from ctp.accounts.rights import allowed
 from ctp.i18n import text, texts_below
 from ctp.web.people import Visitor
 from ctp.web.voila_process import STATIC_FOLDERS
@@ -111,6 +112,7 @@ def _context(gateway: Gateway, visitor: Visitor) -> dict[str, Any]:
         "may_trade_page": visitor.may_trade_page,
         "may_operate": visitor.may_operate,
         "may_administer": visitor.may_administer,
+        "may_lab": allowed(visitor.actor, "lab"),
         "page": page,
     }
 

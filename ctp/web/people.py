@@ -26,7 +26,7 @@ from ctp.accounts.sessions import (
     renew_session,
     which_live,
 )
-from ctp.accounts.tokens import ACCESS_MS, TokenSigner
+from ctp.accounts.tokens import ACCESS_MS, Audience, TokenSigner
 from ctp.accounts.users import read_user, set_password, set_preferences
 from ctp.clock import Clock
 from ctp.config import Settings
@@ -123,6 +123,21 @@ class People:
             return None
         session_id = expected_session or await self._read(lambda connection: handle_session(connection, handle))
         return None if session_id is None else await self.visitor_of_session(session_id)
+
+    async def visitor_of_token(self, token: str, audience: Audience) -> tuple[Visitor | None, bool]:
+        """Return whom a lent token speaks for, and whether the person may come back when the session is over."""
+        try:
+            claims = self._signer.check(token, audience, "access", self._clock.now_ms())
+        except NotAllowed:
+            return None, False
+        visitor = await self.visitor_of_session(claims.session_id)
+        if visitor is not None:
+            return visitor, True
+        return None, await self._read(lambda connection: read_user(connection, claims.user_id).disabled_at is None)
+
+    def lend(self, visitor: Visitor, audience: Audience) -> str:
+        """Return a token of a few minutes by which another door of ours knows the visitor."""
+        return self._signer.sign_access(visitor.user_id, visitor.session_id, audience, self._clock.now_ms())
 
     async def renew(self, refresh: str) -> Tokens | None:
         """Renew a session by its refresh token; None when it is over."""

@@ -16,6 +16,7 @@ from ctp.web import (
     api,
     audit,
     contacts_api,
+    lab,
     login,
     notices_api,
     operations,
@@ -96,15 +97,37 @@ def public_routes(listen: Listen) -> list[web.RouteDef]:
         web.post("/api/v1/contacts/email/confirm", contacts_api.confirm),
         web.post(f"{_ACCOUNT}/promotions", parameters_api.give_promotion),
         web.post(f"{_ACCOUNT}/parameters/revert", parameters_api.go_back),
+        web.get("/lab", lab.open_lab),
         *inner_routes(),
     ]
 
 
 def inner_routes() -> list[web.RouteDef]:
-    """Return what kernels may ask, which browsers may ask too."""
+    """Return what dashboards' kernels may ask, which browsers may ask too."""
+    return [
+        *_readings(),
+        web.get("/api/v1/desk", api.desk),
+        web.post(f"{_ACCOUNT}/commands", api.give_command),
+    ]
+
+
+def lab_routes() -> list[web.RouteDef]:
+    """Return what JupyterLab and its notebooks may ask."""
+    return [
+        web.post(lab.ENTER, lab.enter),
+        web.post(lab.SESSION, lab.session),
+        web.get(lab.WHERE, lab.where),
+        web.get("/api/v1/history", lab.list_history),
+        web.get("/api/v1/history/rows", lab.history),
+        web.post(f"{_ACCOUNT}/promotions", parameters_api.give_promotion),
+        *_readings(),
+    ]
+
+
+def _readings() -> list[web.RouteDef]:
+    """Return what may be read of one's accounts."""
     return [
         web.get("/api/v1/me", api.me),
-        web.get("/api/v1/desk", api.desk),
         web.get("/api/v1/accounts", api.list_accounts),
         web.get(_ACCOUNT, api.one_account),
         web.get(f"{_ACCOUNT}/candles", api.candles),
@@ -113,7 +136,6 @@ def inner_routes() -> list[web.RouteDef]:
         web.get(f"{_ACCOUNT}/trades", api.trades),
         web.get(f"{_ACCOUNT}/decisions", api.decisions),
         web.get(f"{_ACCOUNT}/commands", api.commands),
-        web.post(f"{_ACCOUNT}/commands", api.give_command),
         web.get(f"{_ACCOUNT}/parameters", parameters_api.history),
     ]
 

@@ -16,6 +16,7 @@ from ctp.config import Settings
 from ctp.storage.database import Database
 from ctp.web.encryption import Certificate
 from ctp.web.kernels import Kernels
+from ctp.web.lab_codes import Codes
 from ctp.web.people import People, Visitor
 from ctp.web.security import Transport
 from ctp.web.series import SeriesCache
@@ -37,6 +38,10 @@ class Gateway:
     series: SeriesCache
     boot: str  # changes with every start, so that a page notices that its kernel is gone
     certificate: Certificate | None  # None: plain http on loopback, or a proxy in front
+    trusts_lab: bool = False  # JupyterLab may run as our own user, whoever enters it; for tests
+    port: int = 0  # of the public door
+    lab_port: int = 0  # of the door of JupyterLab; 0: it is not open
+    lab_codes: Codes = dataclasses.field(default_factory=Codes)
     sockets: defaultdict[str, set[web.WebSocketResponse]] = dataclasses.field(default_factory=lambda: defaultdict(set))
     # One reader: the kept series have one user, and dashboards cannot crowd out whoever logs in or presses Stop.
     reader: ThreadPoolExecutor = dataclasses.field(default_factory=lambda: ThreadPoolExecutor(1, "reader"))

@@ -22,6 +22,7 @@ IN_GENERAL = {
     "create_account": "trader quant",
     "backtest": "trader quant",
     "research": "quant",
+    "lab": "quant admin",
     "operate": "operator admin",
     "see_health": "operator admin",
     "export_own": "trader quant",

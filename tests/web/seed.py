@@ -15,12 +15,13 @@ from ctp.accounts.passwords import accept_password
 from ctp.accounts.rights import machine
 from ctp.accounts.trading_accounts import NewAccount, append_parameters, create_account, share_account
 from ctp.accounts.users import add_user, find_user
-from ctp.config import PaperSettings, Settings, WebSettings
+from ctp.config import LabSettings, PaperSettings, Settings, WebSettings
 from ctp.notifiers.outbox import tell_account
 from ctp.storage import tables
 from ctp.storage.database import Database
 from ctp.storage.leases import beat
 from ctp.web.state import Gateway
+from tests.journeys.processes import free_port
 
 PASSWORD = "correct horse battery"
 COST = 4
@@ -51,7 +52,8 @@ def make_world(home: Path, now_ms: int, **web: Any) -> World:
     Minsu's perpetual account is shared with vera as viewer; alice's account `momentum live` trades real money.
     """
     settings = Settings(
-        home=home, web=WebSettings(**{"port": 0, "voila_port": 0, **web}), paper=PaperSettings(market="generated")
+        home=home, web=WebSettings(**{"port": 0, "voila_port": 0, **web}), paper=PaperSettings(market="generated"),
+        lab=LabSettings(port=free_port(), api_port=0),
     )
     database = Database(settings.database_url)
     database.migrate()

@@ -12,8 +12,8 @@ from typing import Any
 import anywidget
 import traitlets
 
+from ctp.api_client import Client, GatewayAway, SessionEnded
 from ctp.errors import NotAllowed, NotFound
-from ctp.web.dashboards.client import Client, GatewayAway, SessionEnded
 from ctp.web.dashboards.identity import wait_for_visit
 
 _REFRESH_S = 1.0

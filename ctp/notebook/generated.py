@@ -1,4 +1,4 @@
-"""What only notebooks need: generated candles where nothing was downloaded yet."""
+"""Generated candles where nothing was downloaded yet."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""JupyterLab with the gateway's people."""
