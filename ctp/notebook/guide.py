@@ -30,7 +30,7 @@ def next_step(place: Place, stored: pd.DataFrame) -> str:
             "No candles are stored yet: 01_download says how to get them; until then every notebook uses generated ones.\n"
             "저장된 캔들이 아직 없습니다. 01_download에서 받는 방법을 보세요. 그때까지는 생성된 캔들로 실행됩니다."
         )
-    longest = stored.loc[stored["rows"].idxmax()]
+    longest = stored.sort_values("rows").iloc[-1]
     series = f"{longest['exchange']} {longest['symbol']} {longest['timeframe']}"
     first, last = (f"{longest[name]:%Y-%m-%d}" for name in ("first", "last"))
     told = (
