@@ -7,7 +7,7 @@ Invariants:
 1. A code is good for one minute, once, and for whoever asked for it: JupyterLab compares what it gave this browser before.
 2. Tokens of JupyterLab (`aud=lab`) and of its kernels (`aud=kernel`) live 15 minutes and are worth nothing at another door.
 3. Once there is more than one person, a JupyterLab that runs as our own user or as root gets nobody handed over.
-4. Notebooks read what their person may see, and stored candles; they give no command to an account.
+4. Notebooks read what their person may see, and stored candles; they may promote parameters, and give no command.
 """
 
 from __future__ import annotations
