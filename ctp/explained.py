@@ -120,7 +120,8 @@ _WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?P<channel>\w+): there is no confirmed address", "no_address"),
         (r"this chat may not command any more", "chat_disconnected"),
         (r"at most (?P<count>\d+) reports are made for a person in an hour; try again later", "too_many_reports"),
-        (r"the (?P<kind>\w+) period from (?P<first>\S+) to (?P<last>\S+) has not ended yet", "period_not_ended"),
+        (r"account (?P<account>.+) has never started: there is nothing to report", "nothing_to_report"),
+        (r"the \w+ period from (?P<first>\S+) to (?P<last>\S+) has not ended yet", "period_not_ended"),
     )
 )
 
@@ -164,7 +165,7 @@ def field_name(field: str, language: str) -> str:
 
 
 def _fact(name: str, said: str, language: str) -> str:
-    """Return a fact of a sentence; roles, channels and kinds have names of their own in each language."""
-    tables = {"mode": "mode", "role": "role", "channel": "web.channel", "kind": "web.reports"}
+    """Return a fact of a sentence; modes, roles and channels have names of their own in each language."""
+    tables = {"mode": "mode", "role": "role", "channel": "web.channel"}
     key = f"{tables.get(name, '')}.{said}"
     return text(key, language) if name in tables and has_text(key) else said

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ctp.accounts.report_requests import is_waited_for, prune_requests
 from ctp.backup.jobs import backup_jobs
 from ctp.clock import Clock
 from ctp.config import Settings
@@ -47,13 +48,15 @@ def all_jobs(settings: Settings, database: Database, clock: Clock) -> list[Job]:
             bound_file(file, MOST_OUTPUT_BYTES)
 
     def reports(now_ms: int) -> None:
-        from ctp.reports import due_reports, make_report
+        from ctp.reports import due_reports, make_asked, make_report
         from ctp.reports.backups import installed_sections
 
         sections = installed_sections(settings, clock)
+        make_asked(settings, database, clock, sections)
         with database.reading() as connection:
             due = due_reports(connection, now_ms)
         for one in due:
+            make_asked(settings, database, clock, sections)  # whoever asked meanwhile does not wait for all of these
             try:
                 make_report(settings, database, one.account_id, one.user_id, one.kind, one.period, clock, sections)
             except CtpError as error:  # the account or its reader went away meanwhile; the others still want theirs
@@ -66,12 +69,13 @@ def all_jobs(settings: Settings, database: Database, clock: Clock) -> list[Job]:
         prune_sessions(database, now_ms)
         with database.transaction() as connection:
             prune_runs(connection, now_ms, keep_days=kept.job_days)
+            prune_requests(connection, now_ms - kept.job_days * 86_400_000)
 
     return [
         *backup_jobs(settings, database),
         Job("archive", daily(3, 30, zone), archive),
         Job("configuration", every(300), configuration),
         Job("logs", every(3600), logs),
-        Job("reports", every(60), reports),
+        Job("reports", every(60), reports, is_asked=is_waited_for),
         Job("tidy", daily(3, 45, zone), tidy),
     ]

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ctp.reports.asked import make_asked
     from ctp.reports.due import DueReport, due_reports
     from ctp.reports.make import ReportRow, make_report
     from ctp.reports.sections import DEFAULT_SECTIONS, Section
@@ -19,6 +20,7 @@ _HOMES = {
     "ReportRow": "ctp.reports.make",
     "Section": "ctp.reports.sections",
     "due_reports": "ctp.reports.due",
+    "make_asked": "ctp.reports.asked",
     "make_report": "ctp.reports.make",
 }
 
@@ -28,6 +30,7 @@ __all__ = [
     "ReportRow",
     "Section",
     "due_reports",
+    "make_asked",
     "make_report",
 ]
 

@@ -72,6 +72,13 @@ class _Order(NamedTuple):
     reader: sa.Row[Any]
     period: Period
     now_ms: int
+    asked: int = 0  # the request that wants it; 0: the clock does
+
+    @property
+    def told_as(self) -> str:
+        """Return what tells its notices apart: who asks is answered, also for a report that was told before."""
+        period = f"{self.period.kind}:{self.period.name}"
+        return f"{period}:{self.asked}" if self.asked else period
 
     @property
     def stem(self) -> str:
@@ -90,11 +97,14 @@ def make_report(
     day: str | date,
     clock: Clock,
     sections: Sequence[Section] = DEFAULT_SECTIONS,
+    *,
+    asked: int = 0,
 ) -> ReportRow:
     """Make the report of one kind on the period that holds a day, for one reader; returns its row.
 
     day: a day of the account's risk zone. A report that was made before is made again and replaces the old one; its
-    notice is not told twice. One that cannot be made is a row with status `failed`, unless there is a good one already.
+    notice is not told twice, unless somebody `asked` (the request's number). One that cannot be made is a row with
+    status `failed`, unless there is a good one already.
     Raises NotFound when the reader does not see the account, InputError when the period has not ended, StorageUnavailable
     when there is no room; in all these cases nothing was written.
     """
@@ -105,6 +115,7 @@ def make_report(
             order, failure = _begin(
                 settings, database, account_id, user_id, kind, day, clock.now_ms(), sections, scratch / "extract"
             )
+            order = order._replace(asked=asked)
             failure = failure or _render(settings, order, scratch)
             if failure is not None:
                 return _fail(database, order, failure, clock.now_ms())
@@ -259,7 +270,7 @@ def _tell(connection: sa.Connection, order: _Order, row: ReportRow, now_ms: int)
         "chart": row.chart,
         "report_id": row.id,
     }
-    key = f"{account.id}:report:{period.kind}:{period.name}"
+    key = f"{account.id}:report:{order.told_as}"
     tell_user(connection, order.reader.id, "daily_report", facts, key, now_ms, account.id)
 
 
@@ -283,7 +294,7 @@ def _fail(database: Database, order: _Order, failure: Failure, now_ms: int) -> R
         "report_failed", account_id=account.id, user_id=order.reader.id, kind=period.kind, period=period.name,
         reason=failure.reason, report=failure.report,
     )  # fmt: skip
-    key = f"report_failed:{account.id}:{order.reader.id}:{period.kind}:{period.name}"
+    key = f"report_failed:{account.id}:{order.reader.id}:{order.told_as}"
     with database.transaction() as connection:
         mine = sa.and_(
             reports.c.account_id == account.id,

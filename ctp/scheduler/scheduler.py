@@ -4,7 +4,8 @@ Invariants:
 1. Of several schedulers one leads, by lease; the others wait. One that lost its lease ends before it starts anything.
 2. A job never overlaps itself. What was missed meanwhile is made up for by one run.
 3. A run that died with its process is made up for once, at once; not again when that one dies too.
-4. A job that fails, blocks or overruns holds up no other job, and not the event loop.
+4. Somebody may ask for a job: it starts within seconds, and is one of its runs like any other.
+5. A job that fails, blocks or overruns holds up no other job, and not the event loop.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Job(NamedTuple):
     schedule: Schedule
     run: Callable[[int], None]  # in a thread of its own; gets the wall time in milliseconds UTC
     limit_s: float = 3600.0  # operators hear of a run that takes longer
+    is_asked: Callable[[sa.Connection], bool] | None = None  # whether somebody waits for it now; looked at with the lease
 
 
 class Scheduler:
@@ -58,6 +60,7 @@ class Scheduler:
         self._due: dict[str, int] = {}
         self._looked_ms = 0
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._asked: frozenset[str] = frozenset()
 
     async def lead(self) -> None:
         """Wait until no other scheduler leads, give up the runs that died with the last one, and plan the next ones."""
@@ -89,6 +92,9 @@ class Scheduler:
         if now_ms < self._looked_ms:  # a clock that was set back must not stop the jobs until it is where it was
             self._due = {name: min(due, self._jobs[name].schedule.next_after(now_ms)) for name, due in self._due.items()}
         self._looked_ms = now_ms
+        for name in self._asked - set(self._running):
+            self._due[name] = min(self._due[name], now_ms)
+        self._asked = frozenset()
         for name in [name for name, due in self._due.items() if due <= now_ms and name not in self._running]:
             job = self._jobs[name]
             due = job.schedule.newest_until(now_ms, self._due[name] - 1) or self._due[name]
@@ -162,7 +168,8 @@ class Scheduler:
             if renewed is None:
                 raise StateConflict("another crypto-trader-backup has taken over")
             beat(connection, PROCESS, now_ms, {"jobs": sorted(self._running)})
-        self._lease, self._renewed_s = renewed, asked_s
+            asked = frozenset(name for name, job in self._jobs.items() if job.is_asked and job.is_asked(connection))
+        self._lease, self._renewed_s, self._asked = renewed, asked_s, asked
 
     def _plan(self) -> dict[str, int]:
         """Return when each job is due next; what was missed is due now."""

@@ -547,3 +547,23 @@ reports = sa.Table(
     sa.UniqueConstraint("account_id", "user_id", "kind", "period"),
     sa.Index("ix_reports_user_id_created_at", "user_id", "created_at"),
 )
+
+# Reports that somebody asked for now (appended by any door; the rest is the scheduler's).
+report_requests = sa.Table(
+    "report_requests",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    _owner(),
+    sa.Column("user_id", Id, sa.ForeignKey("users.id"), nullable=False),  # who asked, for whom it is made
+    sa.Column("kind", sa.String(8), nullable=False),  # daily, weekly, monthly
+    sa.Column("day", sa.String(10), nullable=False, default=""),  # in the period wanted; empty: the last that has ended
+    sa.Column("door", sa.String(16), nullable=False),
+    sa.Column("asked_at", Time, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("ended_at", Time),
+    sa.Column("result", sa.String(12), nullable=False, default="waiting"),  # waiting, done, failed, refused
+    sa.Column("reason", sa.String(256), nullable=False, default=""),
+    sa.Column("report_id", Id, sa.ForeignKey("reports.id")),
+    sa.Index("ix_report_requests_result", "result"),
+    sa.Index("ix_report_requests_user_id_asked_at", "user_id", "asked_at"),
+)

@@ -16,18 +16,21 @@ import sqlalchemy as sa
 
 from ctp import i18n
 from ctp.accounts.readings import read_account
+from ctp.accounts.report_requests import ask_report
 from ctp.accounts.trading_accounts import CommandRight, account_to_command, ask_command
 from ctp.accounts.visible import AccountView
 from ctp.i18n import text
 from ctp.notifiers.telegram_api import Button
 from ctp.notifiers.telegram_text import Line, bold
+from ctp.notifiers.watchdog import SILENT_AFTER_MS
 from ctp.storage.database import insert_or
+from ctp.storage.leases import read_heartbeats
 from ctp.storage.tables import commands, telegram_answers
 from ctp.telegram.answer import Answer, symbol_buttons, title, wait_for_bot, words
 from ctp.telegram.confirming import CONFIRM_MS, offer
 from ctp.telegram.person import Question
 
-CLOSE, KEEP, ALL = ("close", "청산"), ("keep", "유지"), ("all", "전체")
+CLOSE, KEEP, ALL, NOW = ("close", "청산"), ("keep", "유지"), ("all", "전체"), ("now", "지금")
 KINDS = {"start": "start", "pause": "pause", "unlock": "unlock", "closeall": "close_all"}
 
 
@@ -54,6 +57,16 @@ def command(
         return confirm(question, kind, account, {})
     ask(question, kind, account.id, {}, message_id)
     return None
+
+
+def make_now(question: Question, account: AccountView) -> Answer:
+    """Ask for the newest daily report; the notice about it is the answer."""
+    ask_report(question.connection, question.person.actor, account.id, "daily", question.now_ms)
+    said = [bold(title(question, account)), Line(question.say("report.asked"))]
+    beat = read_heartbeats(question.connection).get("backup")
+    if beat is None or question.now_ms - beat.at > SILENT_AFTER_MS:
+        said.append(Line(question.say("report.silent")))
+    return Answer(tuple(said))
 
 
 def confirm(question: Question, kind: str, account: AccountView, arguments: dict[str, Any]) -> Answer:

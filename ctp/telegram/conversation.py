@@ -33,7 +33,19 @@ from ctp.storage.database import Database
 from ctp.telegram.allowance import Allowance
 from ctp.telegram.answer import Answer, account_buttons, choose_account, title, words
 from ctp.telegram.catalogue import COMMANDING, NAMES, READING, Asked, commands_of, menu, read_command
-from ctp.telegram.commanding import ALL, CLOSE, KEEP, account_meant, action_of, ask, command, find_symbol, was_asked
+from ctp.telegram.commanding import (
+    ALL,
+    CLOSE,
+    KEEP,
+    NOW,
+    account_meant,
+    action_of,
+    ask,
+    command,
+    find_symbol,
+    make_now,
+    was_asked,
+)
 from ctp.telegram.confirming import CONFIRM_MS, look_up, use
 from ctp.telegram.health import health
 from ctp.telegram.person import CHANNEL, Person, Question, find_person
@@ -187,7 +199,8 @@ class Conversation:
                 answer = None
             else:
                 chosen, rest, count, answer = _choose(question, accounts, name, asked.rest)
-            if chosen is not None and name in READING:
+            is_wanted_now = chosen is not None and name == "report" and rest.lower() in NOW
+            if chosen is not None and name in READING and not is_wanted_now:
                 symbol = find_symbol(chosen, rest) if rest else None
                 if rest and symbol is None:
                     answer = words(question.say("no_such_symbol", account=title(question, chosen), symbol=rest))
@@ -200,6 +213,8 @@ class Conversation:
             return _reply(heard, answer or words())
         with self._database.transaction() as connection:
             question = self._question(connection, self._still(connection, person), heard, now_ms)
+            if is_wanted_now:
+                return _reply(heard, make_now(question, question.visible.account(chosen.id)))
             meant = account_meant(question, name, chosen.id)
             answer = command(question, name, meant, rest, heard.message_id if heard.press_id else None)
         if answer is None:
@@ -351,7 +366,7 @@ def _takes(name: str, account: AccountView, word: str) -> bool:
     """Tell whether a command about an account takes this word."""
     if name == "stop":
         return word.lower() in CLOSE + KEEP
-    if name == "forceexit" and word.lower() in ALL:
+    if (name == "forceexit" and word.lower() in ALL) or (name == "report" and word.lower() in NOW):
         return True
     return name in ("why", "forceexit") and find_symbol(account, word) is not None
 

@@ -9,6 +9,7 @@ from ctp import i18n
 from ctp.accounts.readings import OpenPosition, Reading, open_positions
 from ctp.i18n import has_text, text
 from ctp.notifiers.messages import compose
+from ctp.notifiers.telegram_api import Button
 from ctp.notifiers.telegram_text import Line, bold
 from ctp.telegram.answer import Answer, head, moment, money
 from ctp.telegram.figures import by_period, by_symbol, total
@@ -178,19 +179,21 @@ def locks(question: Question, reading: Reading) -> Answer:
 
 
 def report(question: Question, reading: Reading) -> Answer:
-    """Show the newest daily report of an account, with its chart."""
+    """Show the newest daily report of an account, with its chart and a button for a new one."""
     newest = question.visible.reports(reading.id, kind="daily", limit=1)
+    now = Button(question.say("report.now"), f"a:report:{reading.id}:{question.person.sender}:now")
+    keyboard = () if reading.state is None else ((now,),)
     if not newest:
-        return Answer((*head(question, reading), Line(question.say("report.none"))))
+        return Answer((*head(question, reading), Line(question.say("report.none"))), keyboard)
     found, account = newest[0], reading.account
     if found.status != "done":
-        return Answer((*head(question, reading), Line(question.say("report.failed", day=found.period))))
+        return Answer((*head(question, reading), Line(question.say("report.failed", day=found.period))), keyboard)
     about = {"account": account.name, "mode": account.mode, "exchange": account.exchange, "quote": account.quote}
     what = {"day": found.period, "kind": found.kind, "chart": found.chart}
     facts = {**found.summary, **about, **what, "attention": len(found.summary.get("findings", ()))}
     message = compose("daily_report", facts, question.person.language, question.person.zone, found.created_at)
     lines = (bold(message.title), *map(Line, message.lines), Line(message.when))
-    return Answer(lines, picture=message.image)
+    return Answer(lines, keyboard, message.image)
 
 
 READERS: dict[str, Callable[[Question, Reading, str | None, int | None], Answer]] = {

@@ -1,4 +1,4 @@
-"""The reader's reports: the list, and each as a page that can run nothing and ask nobody.
+"""The reader's reports: the list, asking for one now, and each as a page that can run nothing and ask nobody.
 
 Invariants:
 1. A report is served to the person it was made for, while they may see its account; anything else is not found.
@@ -18,10 +18,14 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from ctp import i18n
+from ctp.accounts.report_requests import DONE, ReportRequest, ask_report, my_requests
 from ctp.accounts.visible import AccountView, ReportView, Visible
 from ctp.errors import InputError, NotFound
+from ctp.explained import retold
 from ctp.i18n import text
-from ctp.web.api import whole_number
+from ctp.notifiers.watchdog import SILENT_AFTER_MS
+from ctp.storage.leases import read_heartbeats
+from ctp.web.api import read_json, whole_number
 from ctp.web.pages import render_page
 from ctp.web.people import Visitor
 from ctp.web.state import GATEWAY, VISITOR, Gateway
@@ -32,6 +36,7 @@ REPORT_POLICY = (
     " form-action 'none'; frame-ancestors 'none'"
 )
 _PAGE = 30
+_SHOWN_MS = 15 * 60_000  # how long the end of a request stays on the page
 _BEFORE = re.compile(r"(\d{4}-\d{2}-\d{2})\.(\d{1,18})", re.ASCII)
 
 
@@ -45,22 +50,45 @@ async def reports_page(request: web.Request) -> web.Response:
     if kind is not None and kind not in KINDS:
         raise InputError("kind", kind, "must be one of " + ", ".join(KINDS))
 
-    def read(connection: sa.Connection) -> tuple[list[AccountView], list[ReportView]]:
+    def read(connection: sa.Connection) -> tuple[list[AccountView], list[ReportView], dict[str, Any]]:
         visible = Visible(connection, visitor.actor)
         found = visible.reports(account_id=account_id, kind=kind, limit=_PAGE + 1, before=before)
-        return visible.accounts(with_closed=True), found
+        return visible.accounts(with_closed=True), found, _asked(connection, visitor, gateway.clock.now_ms())
 
-    accounts, found = await gateway.read(read)
+    accounts, found, asked = await gateway.read(read)
     by_id = {account.id: account for account in accounts}
     chosen = {name: value for name, value in (("account", account_id), ("kind", kind)) if value is not None}
     last = found[_PAGE - 1] if len(found) > _PAGE else None
     return render_page(
         "reports.html", gateway, visitor, here="reports", title=text("web.reports.title", visitor.language),
-        kinds=KINDS, chosen=chosen, is_first=before is None,
+        kinds=KINDS, chosen=chosen, is_first=before is None, asked=asked,
         accounts=[_named(account, visitor) for account in accounts],
         reports=[_view(one, by_id[one.account_id], visitor, gateway) for one in found[:_PAGE]],
         older=urlencode(chosen | {"before": f"{last.period}.{last.id}"}) if last else "",
     )  # fmt: skip
+
+
+async def requests(request: web.Request) -> web.Response:
+    """Return how far the visitor's requests have come."""
+    gateway, visitor = request.app[GATEWAY], request[VISITOR]
+    if not visitor.may_trade_page:
+        raise NotFound("reports")
+    now = gateway.clock.now_ms()
+    return web.json_response(await gateway.read(lambda connection: _asked(connection, visitor, now)))
+
+
+async def ask(request: web.Request) -> web.Response:
+    """Ask for a report now; day: in the period wanted, without it the last that has ended."""
+    gateway, visitor = request.app[GATEWAY], request[VISITOR]
+    if not visitor.may_trade_page:
+        raise NotFound("reports")
+    body = await read_json(request)
+    account, kind, day = body.get("account"), body.get("kind"), body.get("day", "")
+    if type(account) is not int or not 0 < account < 1 << 63 or not isinstance(kind, str) or not isinstance(day, str):
+        raise InputError("report", "…", text("web.error.wrong_body", visitor.language))
+    now = gateway.clock.now_ms()
+    made = await gateway.write(lambda connection: ask_report(connection, visitor.actor, account, kind, now, day=day))
+    return web.json_response({"id": made.id}, status=202)
 
 
 async def report_file(request: web.Request) -> web.StreamResponse:
@@ -88,6 +116,33 @@ async def report_file(request: web.Request) -> web.StreamResponse:
             "Content-Disposition": f"{how}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}",
         },
     )
+
+
+def _asked(connection: sa.Connection, visitor: Visitor, now_ms: int) -> dict[str, Any]:
+    """Return the visitor's requests, and whether anybody is there to make them."""
+    accounts = {account.id: account for account in Visible(connection, visitor.actor).accounts(with_closed=True)}
+    found = my_requests(connection, visitor.actor, now_ms - _SHOWN_MS)
+    beat = read_heartbeats(connection).get("backup")
+    return {
+        "requests": [_request(one, accounts[one.account_id], visitor) for one in found],
+        "is_silent": beat is None or now_ms - beat.at > SILENT_AFTER_MS,
+    }
+
+
+def _request(one: ReportRequest, account: AccountView, visitor: Visitor) -> dict[str, Any]:
+    """Return a request in words."""
+    language = visitor.language
+    return {
+        "id": one.id,
+        "account": _named(account, visitor),
+        "kind_word": text(f"web.reports.{one.kind}", language),
+        "day": one.day,
+        "asked_at": one.asked_at,
+        "result": one.result,
+        "result_word": text(f"web.reports.asked_{one.result}", language),
+        "reason": retold(one.reason, language) if one.reason else "",
+        "report": one.report_id if one.result == DONE else None,
+    }
 
 
 def _view(report: ReportView, account: AccountView, visitor: Visitor, gateway: Gateway) -> dict[str, Any]:

@@ -78,6 +78,8 @@ def public_routes(listen: Listen) -> list[web.RouteDef]:
         web.post("/api/v1/notices/read", notices_api.read_notices),
         web.put("/api/v1/notices/choice", notices_api.choose),
         web.put("/api/v1/notices/times", notices_api.set_times),
+        web.get("/api/v1/reports/requests", reports.requests),
+        web.post("/api/v1/reports/requests", reports.ask),
         web.get("/api/v1/operations", operations.operations),
         web.post("/api/v1/operations/resend", operations.resend),
         web.get(r"/api/v1/operations/jobs/{job:[a-z_]{1,64}}", operations.job_history),

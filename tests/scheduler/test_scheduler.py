@@ -441,3 +441,30 @@ def test_the_command_lists_jobs(home: Path) -> None:
     (job,) = json.loads(ctp.invoke(app, ["jobs", "--json"]).stdout)["jobs"]
     assert job["last"]["result"] == "failed"
     assert job["next_at"] == START + 7_200_000 + 86_400_000
+
+
+def test_a_job_that_somebody_asks_for_starts_within_seconds_and_never_beside_itself(operator: Database) -> None:
+    """It is a run like any other, and the time it is due by the clock stays."""
+    wanted = {"now": False}
+
+    async def story() -> None:
+        clock, work = ManualClock(START + 1), Work()
+
+        def run(now_ms: int) -> None:
+            wanted["now"] = False
+            work(now_ms)
+
+        job = Job("nightly", daily(2, 0, "UTC"), run, is_asked=lambda _: wanted["now"])
+        scheduler = Scheduler(operator, [job], clock)
+        await scheduler.lead()
+        await pass_time(scheduler, clock, 3)
+        assert work.runs == []
+        wanted["now"] = True
+        await pass_time(scheduler, clock, 2)
+        await pass_time(scheduler, clock, 2)
+        assert len(work.runs) == 1, "asked for once, run once"
+        assert state(operator).next_at == START + 7_200_000
+        await pass_time(scheduler, clock, 7200)
+        assert len(work.runs) == 2 and results(operator) == ["done", "done"]
+
+    asyncio.run(story())

@@ -216,6 +216,7 @@ def test_there_is_no_way_to_parameters_keys_or_capital(stage: Stage) -> None:
         "telegram_answers",
         "users",
         "login_failures",
+        "report_requests",
         "contacts",
     }
 
@@ -586,6 +587,23 @@ def test_a_report_comes_with_its_chart(stage: Stage) -> None:
     assert reply.text.plain.startswith("[SIMULATED] Daily report 2023-11-13\nP&L +12.50 USDT")
     assert "Worth a look: 2" in reply.text.plain
     assert said(stage.write("minsu", "/report")).startswith("[모의] main")
+
+
+def test_a_report_can_be_asked_for_by_word_or_button_once_and_the_press_is_the_persons_own(stage: Stage) -> None:
+    reply = only(stage.write("alice", "/report"))
+    ((button,),) = reply.keyboard
+    assert button.label == "Make it now"
+    assert only(stage.press("minsu", button.data)).alert
+    assert "is being made" in only(stage.press("alice", button.data)).text.plain
+    assert "does not answer" in said(stage.write("alice", "/report now")), "nobody makes reports here"
+    assert "is being made" in said(stage.write("alice", "/report main now"))
+    with stage.database.reading() as connection:
+        rows = connection.execute(sa.select(tables.report_requests)).all()
+        deeds = connection.scalars(sa.select(tables.audit_log.c.action)).all()
+    assert [(row.account_id, row.user_id, row.kind, row.door) for row in rows] == [
+        (stage.people.alices, stage.id_of("alice"), "daily", "telegram")
+    ]
+    assert deeds.count("report.ask") == 1
 
 
 def test_a_long_answer_fits(stage: Stage) -> None:

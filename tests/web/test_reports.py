@@ -7,6 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from ctp.accounts.report_requests import end_request
 from ctp.accounts.users import find_user
 from ctp.storage import tables
 from tests.web.browserless import HTML, Site
@@ -143,5 +144,43 @@ def test_the_list_is_filtered_and_goes_on_page_by_page(home: Path) -> None:
             ("account=x", 400),
         ):
             assert (await alice.get(f"/reports?{query}")).status == status, query
+
+    tell(home, story)
+
+
+def test_a_report_is_asked_for_followed_and_shown_to_whoever_asked_alone(home: Path) -> None:
+    """Waiting, refused with the reason in the reader's language, done with a link; bounded; nobody asks for others' accounts."""
+
+    async def story(running: Site) -> None:
+        path, own = "/api/v1/reports/requests", running.world.accounts["선물 주력"]
+        minsu, alice, otto = [await running.person(name) for name in ("minsu", "alice", "otto")]
+        body = {"account": own, "kind": "daily"}
+        assert (await alice.ask("POST", path, json=body)).status == 404
+        assert (await otto.ask("POST", path, json=body)).status == 404 and (await otto.get(path)).status == 404
+        for bad in ({}, {"account": True}, {"account": 1 << 63}, {"kind": "hourly"}, {"day": "soon"}, {"day": 1}, {"kind": None}):
+            answer = await minsu.ask("POST", path, json=(body | bad) if bad else {})
+            assert answer.status == 400, (bad, answer.text)
+        made = await minsu.ask("POST", path, json=body)
+        assert made.status == 202
+        assert (await minsu.ask("POST", path, json=body)).json() == made.json(), "a second press asks for nothing new"
+        page = await minsu.get("/reports", headers=HTML)
+        assert 'id="ask"' in page.text and '"result": "waiting"' in page.text
+        (waiting,) = (await minsu.get(path)).json()["requests"]
+        assert (waiting["result"], waiting["report"]) == ("waiting", None)
+        assert (await minsu.get(path)).json()["is_silent"], "nobody makes reports here"
+        assert (await alice.get(path)).json()["requests"] == []
+        report = add_report(running, "minsu", "선물 주력")
+        with running.world.database.transaction() as connection:
+            end_request(connection, made.json()["id"], "done", running.world.now_ms, report_id=report)
+        second = (await minsu.ask("POST", path, json=body | {"day": "2026-01-05"})).json()["id"]
+        with running.world.database.transaction() as connection:
+            why = "day = '2026-01-05': the daily period from 2026-01-05 to 2026-01-05 has not ended yet"
+            end_request(connection, second, "refused", running.world.now_ms, reason=why)
+        refused, done = (await minsu.get(path)).json()["requests"]
+        assert done["report"] == report and (await minsu.get(f"/reports/{report}")).status == 200
+        assert refused["reason"] == "날짜 ‘2026-01-05’: 2026-01-05부터 2026-01-05까지의 기간이 아직 끝나지 않았습니다"
+        for day in range(1, 9):
+            answer = await minsu.ask("POST", path, json=body | {"day": f"2025-01-{day:02}"})
+        assert answer.status == 403 and "한 시간에 6건" in answer.json()["error"]
 
     tell(home, story)
