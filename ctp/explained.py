@@ -105,6 +105,7 @@ _WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"request_key .+ was used for another command", "request_key_used"),
         (r"this (?:exchange )?key may withdraw money; .+", "key_may_withdraw"),
         (r"a pair protects a long spot position with two trigger prices", "pair_on_spot"),
+        (r"(?P<count>\d+) people use this installation, and JupyterLab runs as the user of the services: .+", "lab_not_apart"),
         # --- what the bot answers to a command
         (r"there is no (?P<quote>\S+) to trade with: the balance is (?P<balance>\S+)", "no_balance"),
         (r"(?P<symbol>\S+): the exchange knows whole leverages only, not (?P<leverage>\S+)", "whole_leverage"),

@@ -22,6 +22,7 @@ ROOMS = ("accounts", "core", "notifiers", "reports", "scheduler", "telegram", "t
 NOT_TOLD = (
     "the machine ",
     "the token is not valid",
+    "the code is not valid",
     "another crypto-trader-",
     "another program reads",
     " written by another worker",
