@@ -35,10 +35,13 @@ CHANGES = frozenset(
         "contact.confirm",
         "contact.remove",
         "parameters.append",
+        "telegram.lang",
         "user.add",
         "user.disable",
         "user.enable",
         "user.notice_times",
+        "user.notices",
+        "user.preferences",
         "user.role",
     }
 )

@@ -65,17 +65,21 @@ def difference(before: ConfigurationVersion, after: ConfigurationVersion) -> lis
 def roll_back(
     home: Path, database: Database, number: int, now_ms: int, *, reason: str = "", override: str = ""
 ) -> list[str]:
-    """Make an earlier configuration the newest version again; returns what was changed, in words.
+    """Make an earlier configuration the newest version again; returns what was changed and what was left alone, in words.
 
-    Today's rules and ceilings hold for it; a live account's parameters need an override. Raises ConfigError, InputError
-    or NotAllowed naming what does not pass; then nothing has changed.
+    Brought back are ctp.toml, parameters and capital. Who may do what, accounts and shares, and people's own choices stay:
+    going back must not give a right back that was taken away. Today's rules and ceilings hold for it; a live account's
+    parameters need an override. Raises ConfigError, InputError or NotAllowed naming what does not pass; then nothing
+    has changed.
     """
     actor = machine("cli")
     done: list[str] = []
+    left: list[str] = []
     with database.transaction() as connection:
         version = read_version(connection, number)
         check_text(home, version.file or "")
         done += _bring_back(connection, actor, version.stored, number, now_ms, override)
+        left = _left_alone(version.stored, stored_settings(connection))
         file = home / CONFIGURATION_FILE
         now_text = file.read_text("utf-8") if file.is_file() else None
         if now_text != version.file:
@@ -87,7 +91,7 @@ def roll_back(
             replace_file(file, (version.file or "").encode())
         if made is not None:
             _copy(home, made, version.file)
-    return done
+    return done + left
 
 
 def mend_file(home: Path, number: int) -> Settings:
@@ -142,6 +146,22 @@ def _bring_back(
             set_capital(connection, actor, int(account_id), Decimal(then["capital"]), now_ms)
             done.append(f"account {now['name']}: capital {then['capital']}")
     return done
+
+
+def _left_alone(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say what is not as it was in a version and was not brought back."""
+    left = []
+    for noun, place, brought in (("user", "users", ()), ("account", "accounts", ("parameters", "capital"))):
+        for key in sorted({*then[place], *now[place]}):
+            before, after = then[place].get(key), now[place].get(key)
+            name = key if noun == "user" else (after or before)["name"]
+            if before is None or after is None:
+                left.append(f"left alone: {noun} {name} {'is new since' if before is None else 'is gone'}")
+                continue
+            for field in sorted({*before, *after} - set(brought)):
+                if before.get(field) != after.get(field):
+                    left.append(f"left alone: {noun} {name}: {field} stays {after.get(field)} (then {before.get(field)})")
+    return left
 
 
 def _copy(home: Path, version: int, text: str | None) -> None:

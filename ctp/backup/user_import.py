@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,8 +33,9 @@ from ctp.accounts.users import User, add_user, find_user
 from ctp.accounts.vault import ExchangeKey, KeyPermissions, Vault
 from ctp.accounts.visible import Visible
 from ctp.backup.create import pass_by
+from ctp.backup.swap import refuse_when_used
 from ctp.backup.user_export import passphrase_key
-from ctp.backup.user_files import KEYS, PROFILE, TABLES, UserData, file_of, read_user_data
+from ctp.backup.user_files import KEYS, TABLES, UserArchive, file_of, open_user_data
 from ctp.core.memory import dump, load
 from ctp.core.orders import FINAL, client_order_id, read_order_id
 from ctp.errors import InputError, NotAllowed, NotFound
@@ -43,6 +46,8 @@ from ctp.trading.store import PAUSED, RESTORED
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MINE = ("user_id", "author_id", "asked_by")
 _LONGEST_TEXT = 1 << 20
+_AT_ONCE = 1000  # rows
+_MOST_BESIDE_THE_BOT = 20_000  # rows; SQLite has one writer, and a bot that cannot write takes no entries
 _MOST_DIGITS = 48  # before or after the point
 _SKIPPED = {"request_key"}  # of commands: unique on this server
 
@@ -81,11 +86,10 @@ def import_user(
     override: why live accounts may trade with these parameters. Raises InputError, NotAllowed or StorageUnavailable in one
     sentence; then nothing has changed.
     """
-    data = read_user_data(file)
-    checkpoint("read")
     done: list[Imported] = []
     try:
-        with database.transaction() as connection:
+        with open_user_data(file) as data, _room_for(database, data, now_ms) as connection:
+            checkpoint("read")
             try:
                 work = _Import(connection, actor, data, now_ms, override, checkpoint)
                 done.append(work.run(vault, name or data.user, password, passphrase))
@@ -103,6 +107,15 @@ def import_user(
     return done[0]
 
 
+@contextmanager
+def _room_for(database: Database, data: UserArchive, now_ms: int) -> Iterator[sa.Connection]:
+    """Open the transaction of an import. Raises NotAllowed for a long one that would hold up a bot at work."""
+    if database.is_sqlite and sum(data.rows_of.values()) > _MOST_BESIDE_THE_BOT:
+        refuse_when_used(database, now_ms)
+    with database.transaction() as connection:
+        yield connection
+
+
 class _Import:
     """One import while it goes on."""
 
@@ -110,7 +123,7 @@ class _Import:
         self,
         connection: sa.Connection,
         actor: Actor,
-        data: UserData,
+        data: UserArchive,
         now_ms: int,
         override: str,
         checkpoint: Callable[[str], None],
@@ -121,6 +134,8 @@ class _Import:
         self.accounts: dict[int, int] = {}
         self.orders: dict[str, str] = {}
         self.ledger: dict[int, int] = {}
+        self.ledger_order: list[int] | None = None
+        self.open_numbers: set[Any] | None = None  # of accounts with something open at the exchange
 
     def run(
         self, vault: Vault, name: str, password: Callable[[str], NewPassword] | None, passphrase: str
@@ -128,7 +143,7 @@ class _Import:
         """Write everything."""
         person, is_new = self._person(name, password)
         names = {}
-        for row in self.data.rows["accounts"]:
+        for row in self.data.rows("accounts"):
             names[str(row["name"])] = self._account(row, person)
         self.checkpoint("accounts")
         for table in TABLES[1:]:
@@ -137,7 +152,7 @@ class _Import:
         for number in self.accounts.values():
             self._check_parameters(number)
         keys = self._keys(vault, passphrase)
-        rows = {table: len(self.data.rows[table]) for table in TABLES}
+        rows = {table: self.data.rows_of[table] for table in TABLES}
         details = {"accounts": len(names), "override": self.override, "from_user": self.data.user}
         record(self.connection, self.actor, "user.import", f"user:{person.id}", self.now_ms, **details)
         return Imported(person.name, is_new, names, rows, keys)
@@ -149,7 +164,7 @@ class _Import:
         except NotFound:
             if password is None:
                 raise InputError("user", name, "is new here and needs a password: --password-stdin") from None
-        profile = self.data.rows[PROFILE][0]
+        profile = self.data.profile
         role = str(profile["role"]) if profile["role"] in ("trader", "quant", "viewer") else "trader"  # no rights come along
         made = add_user(
             self.connection, self.actor, name, password(name), role, self.now_ms, language=str(profile["language"])
@@ -187,13 +202,11 @@ class _Import:
 
     def _refuse_open(self, number: int, name: str) -> None:
         """Refuse an account that has something open at the exchange under a number that is somebody else's here."""
-        working = [one for one in self.data.rows["orders"] if one["account_id"] == number and one["status"] not in FINAL]
-        held = [
-            one
-            for one in self.data.rows["account_states"]
-            if one["account_id"] == number and load(one["core_state"]).get("positions")
-        ]
-        if working or held:
+        if self.open_numbers is None:
+            working = {one["account_id"] for one in self.data.rows("orders") if one["status"] not in FINAL}
+            states = self.data.rows("account_states")
+            self.open_numbers = working | {one["account_id"] for one in states if load(one["core_state"]).get("positions")}
+        if number in self.open_numbers:
             raise NotAllowed(
                 f"account {name} has open positions or orders, and its number {number} is taken here: close them first"
                 " and export again, or import into a fresh server"
@@ -203,8 +216,8 @@ class _Import:
         """Write the rows of one table."""
         table = metadata.tables[name]
         counts = "id" in table.c and isinstance(table.c["id"].type, sa.Integer)
-        made = []
-        for row in self.data.rows[name]:
+        made: list[dict[str, Any]] = []
+        for row in self.data.rows(name):
             values = dict(row)
             for column in _MINE:
                 if column in values:
@@ -222,7 +235,7 @@ class _Import:
                 values = self._state(values)
             if name == "parameter_versions":
                 values = _unproven(values)
-            values = self._values(table, {key: value for key, value in values.items() if key not in _SKIPPED}, partial=True)
+            values = self._values(table, {key: value for key, value in values.items() if key not in _SKIPPED})
             if name == "commands" and values.get("done_at") is None:
                 values |= {"done_at": self.now_ms, "result": "not done: imported"}
             if counts:
@@ -230,10 +243,13 @@ class _Import:
             if name == "ledger":
                 number = self.connection.execute(sa.insert(table).values(values).returning(table.c.id)).scalar_one()
                 self.ledger[int(row["id"])] = int(number)
-            else:
-                made.append(values)
-        for start in range(0, len(made), 1000):
-            self.connection.execute(sa.insert(table), made[start : start + 1000])
+                continue
+            made.append(values)
+            if len(made) == _AT_ONCE:
+                self.connection.execute(sa.insert(table), made)
+                made.clear()
+        if made:
+            self.connection.execute(sa.insert(table), made)
 
     def _order_id(self, values: Mapping[str, Any], row: Mapping[str, Any]) -> str:
         """Return an order's name here: of the account's number here."""
@@ -253,8 +269,10 @@ class _Import:
                 symbol: self._mapped(self.orders, order, "order") for symbol, order in plain["entry_orders"].items()
             }
             values["core_state"] = dump(plain)
-        before = [old for old in self.ledger if old <= int(values["ledger_id"])]
-        values["ledger_id"] = self.ledger[max(before)] if before else 0
+        if self.ledger_order is None:
+            self.ledger_order = sorted(self.ledger)
+        before = bisect_right(self.ledger_order, int(values["ledger_id"]))
+        values["ledger_id"] = self.ledger[self.ledger_order[before - 1]] if before else 0
         return {**values, "status": PAUSED, "status_reason": RESTORED}
 
     def _mapped(self, numbers: Mapping[Any, Any], old: Any, what: str) -> Any:
@@ -303,16 +321,25 @@ class _Import:
         return len(found)
 
     def _values(self, table: sa.Table, row: Mapping[str, Any], *, partial: bool = False) -> dict[str, Any]:
-        """Return a row whose every value fits its column. Raises InputError naming table, column and bound."""
-        unknown = set(row) - set(table.columns.keys())
-        missing = {
-            column.name
-            for column in table.columns
-            if column.name not in row and not column.nullable and column.default is None and not column.autoincrement
-        }
-        if unknown or (missing and not partial):
-            raise InputError(file_of(table.name), ", ".join(sorted(unknown or missing)), "is not what the table has")
-        return {name: _value(table.c[name], value) for name, value in row.items()}
+        """Return a row whose every value fits its column. Raises InputError naming table, column and bound.
+
+        partial: only the columns it has; otherwise all of them, so that rows can be written together.
+        """
+        if unknown := set(row) - set(table.columns.keys()):
+            raise InputError(file_of(table.name), ", ".join(sorted(unknown))[:80], "is not what the table has")
+        found = {name: _value(table.c[name], value) for name, value in row.items()}
+        return found if partial else {column.name: _given(column, found) for column in table.columns}
+
+
+def _given(column: sa.Column[Any], row: Mapping[str, Any]) -> Any:
+    """Return a column's value, or what stands for it when it was left out."""
+    if column.name in row:
+        return row[column.name]
+    if column.default is not None and column.default.is_scalar:
+        return column.default.arg  # type: ignore[attr-defined]
+    if column.nullable:
+        return None
+    raise InputError(file_of(column.table.name), column.name, "is missing in a row")
 
 
 def _unproven(values: dict[str, Any]) -> dict[str, Any]:

@@ -27,14 +27,12 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a person's data into a ZIP: JSON for a server, CSV for people; nobody else's, and no password."""
-    from ctp.accounts.vault import Vault
     from ctp.backup.user_export import export_user
 
     passphrase = _line() if passphrase_stdin else ""
     settings = load_settings()
     with opened_database() as database, working("Exporting", quiet=as_json):
-        vault = Vault(settings.keys)
-        counts = export_user(database, vault, shell_owner(), user, file, now_ms(), passphrase=passphrase)
+        counts = export_user(settings, database, shell_owner(), user, file, now_ms(), passphrase=passphrase)
     if as_json:
         print_json({"file": str(file), "rows": counts})
         return

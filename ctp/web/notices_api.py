@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
+from ctp.accounts.audit import record
 from ctp.accounts.notice_times import NoticeTimes, read_notice_times, set_notice_times
 from ctp.accounts.visible import Visible
 from ctp.errors import InputError
@@ -92,9 +93,14 @@ async def choose(request: web.Request) -> web.Response:
     kind, channel, enabled = body.get("kind"), body.get("channel"), body.get("enabled")
     if not isinstance(enabled, bool):
         raise InputError("enabled", "…", text("web.error.wrong_body", visitor.language))
-    await gateway.write(
-        lambda connection: set_choice(connection, visitor.user_id, str(kind), str(channel), enabled)
-    )
+    now = gateway.clock.now_ms()
+
+    def write(connection: sa.Connection) -> None:
+        set_choice(connection, visitor.user_id, str(kind), str(channel), enabled)
+        details = {"kind": str(kind), "channel": str(channel), "enabled": enabled}
+        record(connection, visitor.actor, "user.notices", f"user:{visitor.user_id}", now, **details)
+
+    await gateway.write(write)
     return web.Response(status=204)
 
 

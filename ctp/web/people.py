@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from ctp.accounts.audit import record
 from ctp.accounts.kernels import handle_session
 from ctp.accounts.login import is_own_password, log_in
 from ctp.accounts.passwords import COST, accept_password
@@ -197,7 +198,13 @@ class People:
 
     async def prefer(self, visitor: Visitor, chosen: dict[str, str]) -> None:
         """Change how the visitor's pages look. Raises InputError."""
-        await self._write(lambda connection: set_preferences(connection, visitor.actor, **chosen))
+        now = self._clock.now_ms()
+
+        def write(connection: sa.Connection) -> None:
+            set_preferences(connection, visitor.actor, **chosen)
+            record(connection, visitor.actor, "user.preferences", f"user:{visitor.user_id}", now, **chosen)
+
+        await self._write(write)
         self.forget({visitor.session_id})
 
     async def ended(self, session_ids: set[str]) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from ctp.accounts.readings import read_accounts
+from ctp.accounts.rights import allowed
 from ctp.accounts.visible import Visible
 from ctp.errors import NotFound
 from ctp.i18n import text
@@ -16,6 +17,7 @@ from ctp.web import (
     api,
     audit,
     contacts_api,
+    export,
     lab,
     login,
     notices_api,
@@ -54,6 +56,7 @@ def public_routes(listen: Listen) -> list[web.RouteDef]:
         web.get("/", home),
         web.get("/profile", profile),
         web.get("/profile/notices", notices_api.settings_page),
+        web.get("/profile/export", export.own_data),
         web.get("/notices", notices_api.notices_page),
         web.get("/reports", reports.reports_page),
         web.get(r"/reports/{report:\d{1,18}}", reports.report_file),
@@ -164,8 +167,9 @@ async def profile(request: web.Request) -> web.Response:
     visitor = request[VISITOR]
     title = text("web.profile.title", visitor.language)
     return render_page(
-        "profile.html", request.app[GATEWAY], visitor, here="profile", title=title, zones=zones(), next=""
-    )
+        "profile.html", request.app[GATEWAY], visitor, here="profile", title=title, zones=zones(), next="",
+        may_export=allowed(visitor.actor, "export_own"),
+    )  # fmt: skip
 
 
 async def evidence(request: web.Request) -> web.Response:

@@ -43,6 +43,7 @@ class Gateway:
     lab_port: int = 0  # of the door of JupyterLab; 0: it is not open
     lab_codes: Codes = dataclasses.field(default_factory=Codes)
     sockets: defaultdict[str, set[web.WebSocketResponse]] = dataclasses.field(default_factory=lambda: defaultdict(set))
+    exporting: set[int] = dataclasses.field(default_factory=set)  # users whose data is being written for them
     # One reader: the kept series have one user, and dashboards cannot crowd out whoever logs in or presses Stop.
     reader: ThreadPoolExecutor = dataclasses.field(default_factory=lambda: ThreadPoolExecutor(1, "reader"))
 

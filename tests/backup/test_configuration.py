@@ -10,10 +10,17 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-from ctp.accounts.configuration import list_versions
+from ctp.accounts.configuration import list_versions, stored_settings
 from ctp.accounts.passwords import accept_password
 from ctp.accounts.rights import machine
-from ctp.accounts.trading_accounts import NewAccount, append_parameters, create_account, set_capital
+from ctp.accounts.trading_accounts import (
+    NewAccount,
+    append_parameters,
+    create_account,
+    set_capital,
+    share_account,
+    unshare_account,
+)
 from ctp.accounts.users import add_user
 from ctp.backup.configuration import difference, note_file, roll_back
 from ctp.cli.app import app
@@ -130,3 +137,20 @@ def test_the_commands_show_history_and_differences(home: Path, lived: Database) 
     assert "password" not in json.dumps(versions)
     shown = CliRunner().invoke(app, ["config", "diff", "1"])
     assert "+port = 8700" in shown.output and shown.exit_code == 0
+
+
+def test_going_back_leaves_rights_and_shares_alone_and_says_so(home: Path, lived: Database) -> None:
+    """Whoever lost a right does not get it back by a rollback."""
+    with lived.transaction() as connection:
+        viewer = add_user(connection, ME, "vera", accept_password("a long password", "vera"), "viewer", NOW)
+        share_account(connection, ME, 1, viewer.id, "viewer", NOW)
+    with lived.reading() as connection:
+        shared = list_versions(connection)[0].id
+    with lived.transaction() as connection:
+        unshare_account(connection, ME, 1, viewer.id, NOW)
+        set_capital(connection, ME, 1, Decimal(2000), NOW + 1)
+    done = roll_back(home, lived, shared, NOW + 2)
+    assert any("capital 1000" in one for one in done)
+    assert any("left alone" in one and "shared_with stays {} (then {'vera': 'viewer'})" in one for one in done)
+    with lived.reading() as connection:
+        assert stored_settings(connection)["accounts"]["1"]["shared_with"] == {}

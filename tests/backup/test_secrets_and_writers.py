@@ -73,7 +73,7 @@ def test_no_planted_secret_is_in_an_archive_closed_or_opened_nor_in_an_export(li
             seen += [repr(rows).encode() for rows in archive.rows(table)]
         seen += [archive.file(file) for file in one.files]
     with opened(lived) as database:
-        export_user(database, Vault(lived.keys), ME, "minsu", tmp_path / "minsu.zip", NOW, passphrase="long enough words")
+        export_user(lived, database, ME, "minsu", tmp_path / "minsu.zip", NOW, passphrase="long enough words")
     with zipfile.ZipFile(tmp_path / "minsu.zip") as export:
         seen += [export.read(name) for name in export.namelist()]
     files = {file.name: file.read_bytes().strip() for file in lived.keys.iterdir()}

@@ -21,13 +21,14 @@ from ctp.accounts.rights import machine
 from ctp.accounts.trading_accounts import NewAccount, create_account, share_account
 from ctp.accounts.users import add_user, find_user
 from ctp.accounts.vault import ExchangeKey, KeyPermissions, Vault
-from ctp.backup import user_files
+from ctp.backup import user_files, user_import
 from ctp.backup.user_export import export_user
 from ctp.backup.user_import import import_user
 from ctp.config import DatabaseSettings, Settings
 from ctp.errors import InputError, NotAllowed
 from ctp.storage.database import Database
-from ctp.storage.tables import account_states, accounts, ledger, metadata, notices, orders, trades, users
+from ctp.storage.leases import beat
+from ctp.storage.tables import account_states, accounts, ledger, metadata, notices, orders, reports, trades, users
 from tests.backup.killing import kill_at_every_point
 from tests.backup.made import NOW, content_of
 from tests.backup.restored_bot import BUSY
@@ -64,6 +65,15 @@ def traded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shared = {"user_id": 1, "account_id": theirs.id, "deduplication_key": "mallory's"}
         connection.execute(sa.insert(notices).values({**row, **shared}))
         connection.execute(sa.update(accounts).where(accounts.c.id == 1).values(name="rsi"))
+        for account, reader, file in ((1, 1, "1/mine.html"), (theirs.id, 1, "2/secret.html"), (1, other.id, "1/mallory.html")):
+            report = {"account_id": account, "user_id": reader, "kind": "daily", "period": "2026-01-02", "language": "ko"}
+            connection.execute(sa.insert(reports).values({**report, "status": "done", "file": file, "created_at": 1}))
+            (folder / "reports" / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "reports" / file).write_text("mine" if "mine" in file else "secret account of mallory")
+        outside = {"account_id": 1, "user_id": 1, "kind": "weekly", "period": "2026-01-01", "language": "ko"}
+        connection.execute(
+            sa.insert(reports).values({**outside, "status": "done", "file": "../keys/fernet.keys", "created_at": 1})
+        )
         key = ExchangeKey("CANARY-api-key-0001", CANARY)
         vault.store(connection, ME, 1, key, KeyPermissions(may_trade=True, may_withdraw=False), NOW)
     database.close()
@@ -74,8 +84,7 @@ def traded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(traded: Path, tmp_path: Path) -> Path:
     """Return alice's export."""
     database = Database(f"sqlite:///{traded / 'ctp.db'}")
-    vault = Vault(Settings(home=traded).keys)
-    export_user(database, vault, ME, "alice", tmp_path / "alice.zip", NOW, passphrase=PASSPHRASE)
+    export_user(Settings(home=traded), database, ME, "alice", tmp_path / "alice.zip", NOW, passphrase=PASSPHRASE)
     database.close()
     return tmp_path / "alice.zip"
 
@@ -115,6 +124,7 @@ def test_an_export_holds_all_of_one_person_and_nothing_of_others(exported: Path)
     table = list(csv.DictReader(io.StringIO(contents["csv/trades.csv"].decode("utf-8-sig"))))
     assert table and {row["mode"] for row in table} == {"SIMULATED"} and table[0]["currency"] == "USDT"
     assert table[0]["opened"].endswith("+09:00")
+    assert [name for name in contents if name.startswith("reports/")] == ["reports/daily-2026-01-02-account-1.html"]
     fills = list(csv.DictReader(io.StringIO(contents["csv/fills.csv"].decode("utf-8-sig"))))
     rows = [json.loads(line) for line in contents["data/ledger.jsonl"].splitlines()]
     assert len(fills) == len(rows) and Decimal(fills[1]["size"]) == Decimal(rows[1]["size"])
@@ -197,11 +207,12 @@ def rewritten(source: Path, target: Path, change: Callable[[dict[str, bytes]], N
 
 
 def edit(table: str, **values: Any) -> Callable[[dict[str, bytes]], None]:
-    """Return a change of the first row of a table."""
+    """Return a change of the first row of a table; `...` takes a value away."""
 
     def change(contents: dict[str, bytes]) -> None:
         lines = contents[f"data/{table}.jsonl"].splitlines()
-        lines[0] = json.dumps({**json.loads(lines[0]), **values}).encode()
+        row = {**json.loads(lines[0]), **values}
+        lines[0] = json.dumps({name: value for name, value in row.items() if value is not ...}).encode()
         contents[f"data/{table}.jsonl"] = b"".join(line + b"\n" for line in lines)
 
     return change
@@ -221,11 +232,14 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
     "absolute path": (lambda c: c.update({"/etc/passwd": b"x"}), "does not belong"),
     "another version": (manifest(schema="9999"), "schema"),
     "another format": (manifest(format=2), "schema"),
+    "a nested path": (lambda c: c.update({"data/data/trades.jsonl": b""}), "does not belong"),
+    "a report elsewhere": (lambda c: c.update({"reports/../../x.html": b"x"}), "does not belong"),
     "a table that is none": (lambda c: c.update({"data/sessions.jsonl": b"{}\n"}), "does not belong"),
     "no manifest rows": (lambda c: c.pop("data/ledger.jsonl"), "is missing"),
     "formula as name": (edit("accounts", name="=cmd|' /C calc'!A0"), "formula"),
     "foreign account": (edit("orders", account_id=2), "not in the export|not named"),
     "unknown column": (edit("accounts", password_hash="x"), "not what the table has"),
+    "a row without a column": (edit("trades", pnl=...), "is missing in a row"),
     "text in a number": (edit("trades", pnl="1"), "does not fit"),
     "decimal that is none": (edit("ledger", amount="NaN"), "must be a decimal"),
     "exponent bomb": (edit("ledger", amount="1e999999999"), "must be a decimal"),
@@ -279,6 +293,22 @@ def test_a_wrong_hash_a_link_a_bomb_and_ten_million_rows_are_refused(
         archive.writestr("data/ledger.jsonl", b"\0" * (20 << 20))
     with pytest.raises(InputError, match="more than allowed"):
         take_in(fresh, bomb)
+    table_of_contents = tmp_path / "long.zip"
+    with zipfile.ZipFile(table_of_contents, "w") as archive:
+        for number in range(15_000):
+            archive.writestr(f"{number:060}", b"")
+    with pytest.raises(InputError, match="table of contents is too long"):
+        take_in(fresh, table_of_contents)
+    strange = tmp_path / "strange.zip"
+    with zipfile.ZipFile(strange, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("manifest.json", "{}")
+    with pytest.raises(InputError, match="compressed in a way"):
+        take_in(fresh, strange)
+    monkeypatch.setattr(user_files, "_MOST_LINE", 100)
+    monkeypatch.setattr(user_files, "_BLOCK", 50)
+    with pytest.raises(InputError, match="a line of more than 100 bytes"):
+        take_in(fresh, exported)
+    monkeypatch.undo()
     monkeypatch.setattr(user_files, "MOST_ROWS", 10)
     with pytest.raises(InputError, match="may have 10 rows"):
         take_in(fresh, exported)
@@ -338,10 +368,31 @@ def test_people_export_their_own_data_only(traded: Path, tmp_path: Path) -> None
         mallory = find_user(connection, "mallory")
         assert connection.scalar(sa.select(users.c.name).where(users.c.id == 1)) == "alice"
     actor = ME._replace(user_id=mallory.id, name="mallory", role="trader", door="web")
-    vault = Vault(Settings(home=traded).keys)
     with pytest.raises(NotAllowed, match="their own data only"):
-        export_user(database, vault, actor, "alice", tmp_path / "x.zip", NOW)
+        export_user(Settings(home=traded), database, actor, "alice", tmp_path / "x.zip", NOW)
     with pytest.raises(InputError, match="at least 12"):
-        export_user(database, vault, ME, "alice", tmp_path / "x.zip", NOW, passphrase="short")
+        export_user(Settings(home=traded), database, ME, "alice", tmp_path / "x.zip", NOW, passphrase="short")
     assert not (tmp_path / "x.zip").exists()
     database.close()
+
+
+def test_a_large_import_waits_until_the_bot_is_down(
+    exported: Path, fresh: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite has one writer: a bot that cannot write would take no entries meanwhile."""
+    monkeypatch.setattr(user_import, "_MOST_BESIDE_THE_BOT", 10)
+    database = Database(fresh.database_url)
+    with database.transaction() as connection:
+        beat(connection, "bot", NOW)
+    with pytest.raises(NotAllowed, match="stop the services first"):
+        take_in(fresh, exported)
+    with database.transaction() as connection:
+        beat(connection, "bot", NOW - 60_000)
+    assert take_in(fresh, exported).accounts == {"rsi": 1}
+    database.close()
+
+
+def test_a_row_that_lacks_what_may_be_empty_comes_in_as_empty(exported: Path, fresh: Settings, tmp_path: Path) -> None:
+    """Rows of one table need not have the same names."""
+    file = rewritten(exported, tmp_path / "fewer.zip", edit("orders", exchange_id=...))
+    assert take_in(fresh, file).accounts == {"rsi": 1}
