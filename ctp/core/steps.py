@@ -16,28 +16,35 @@ FORGIVEN = 1e-9
 @kernel
 def size_of(market: Market, lots: int) -> float:
     """Return the size in base units of that many lots, the nearest double."""
-    return lots * market.lot_multiple / market.lot_divisor
+    if market.lot_divisor == 1:
+        return float(lots * market.lot_multiple)
+    return lots / market.lot_divisor
 
 
 @kernel
 def price_of(market: Market, ticks: int) -> float:
     """Return the price of that many ticks, the nearest double."""
-    return ticks * market.tick_multiple / market.tick_divisor
+    if market.tick_divisor == 1:
+        return float(ticks * market.tick_multiple)
+    return ticks / market.tick_divisor
 
 
 @kernel
 def lots_below(market: Market, size: float) -> int:
     """Round a size down to whole lots."""
-    return math.floor(size * market.lot_divisor / market.lot_multiple + FORGIVEN)
+    steps = size * market.lot_divisor if market.lot_multiple == 1 else size / market.lot_multiple
+    return math.floor(steps + FORGIVEN)
 
 
 @kernel
 def ticks_below(market: Market, price: float) -> int:
     """Round a price down to whole ticks."""
-    return math.floor(price * market.tick_divisor / market.tick_multiple + FORGIVEN)
+    steps = price * market.tick_divisor if market.tick_multiple == 1 else price / market.tick_multiple
+    return math.floor(steps + FORGIVEN)
 
 
 @kernel
 def ticks_above(market: Market, price: float) -> int:
     """Round a price up to whole ticks."""
-    return math.ceil(price * market.tick_divisor / market.tick_multiple - FORGIVEN)
+    steps = price * market.tick_divisor if market.tick_multiple == 1 else price / market.tick_multiple
+    return math.ceil(steps - FORGIVEN)

@@ -63,15 +63,18 @@ def compile_kernel(function: Callable[..., Any], strategy: Strategy) -> Any:
     if not any(folder.rglob("*.nbc")) and (sys.stderr.isatty() or "ipykernel" in sys.modules):
         print("Compiling the trading definition: 10 to 30 seconds, once after each change ...", file=sys.stderr)
     numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
-    replaced: dict[Any, Any] = {
-        strategy_step: strategy.step,
-        put: put_in_tuple,
-    }
+    return _compiler(strategy).entry(function)
+
+
+@cache
+def _compiler(strategy: Strategy) -> _Compiler:
+    """Return what compiles kernels for a strategy; one for all of them, so that none is compiled twice."""
+    replaced: dict[Any, Any] = {strategy_step: strategy.step, put: put_in_tuple}
     if strategy.factors is not None:
         halves = strategy.factors
         replaced[strategy_advance], replaced[strategy_observe] = halves.advance, halves.observe
         replaced[observation_of], replaced[strategy_judge] = halves.observation_of, halves.judge
-    return _Compiler(replaced).entry(function)
+    return _Compiler(replaced)
 
 
 class _Compiler:
@@ -84,7 +87,7 @@ class _Compiler:
 
     def entry(self, function: Callable[..., Any]) -> Any:
         """Compile the function that is called from Python; it alone is cached, with all it calls inside."""
-        return njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(self._rebound(function))
+        return njit(cache=True, nogil=True, error_model="numpy", _nrt=False, no_cfunc_wrapper=True)(self._rebound(function))
 
     def _rebound(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a copy of the function whose globals are compiled twins."""
@@ -107,5 +110,5 @@ class _Compiler:
         if not getattr(value, "__ctp_kernel__", False):
             return value
         if value not in self.done:
-            self.done[value] = njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)(self._rebound(value))
+            self.done[value] = njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(self._rebound(value))
         return self.done[value]

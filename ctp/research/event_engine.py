@@ -1,29 +1,29 @@
-"""The event engine: every combination of a grid through the event walk, tables built once, combinations dealt to threads."""
+"""The event engine: every combination of a grid through the event walk.
+
+Combinations that share exit signals' indicators are walked together: their tables are built once, by whichever thread is free,
+and thrown away after. What all of a sweep's combinations share is `Shared`.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ctp.core.kernel import kernel
 from ctp.core.parameters import ParameterSet
 from ctp.core.risk import DynamicRiskManager
 from ctp.core.strategies import Key, Strategy, strategy_start
-from ctp.core.types import LONG, Account, Market
+from ctp.core.types import Market
 from ctp.research.backtest import as_arrays
 from ctp.research.bar_loop import Series
 from ctp.research.compiled import compile_kernel
-from ctp.research.event_figures import FIGURES, Curve, Days, Sums, write_figures
+from ctp.research.crew import work_off
+from ctp.research.event_batch import MEMORY, WORDS, Numbers, walk_many
+from ctp.research.event_figures import FIGURES
 from ctp.research.event_tables import (
-    SIDES,
-    Calendar,
     Tables,
-    begins_month,
     calendar_of,
     enter_rows,
     funding_of,
@@ -31,162 +31,14 @@ from ctp.research.event_tables import (
     observe_rows,
     prices_of,
     ranges_of,
-    stop_rows,
-    take_rows,
     width_rows,
 )
-from ctp.research.event_walk import NEEDS_BAR_LOOP, Combination, Walk, start_walk, walk
 from ctp.research.grid import Grid
 
-SEGMENT = 16_384  # candles a thread walks all its combinations through before the next, so that the tables stay in cache
-CHUNK = 256  # combinations a thread takes at a time
-MEMORY = 34  # doubles a walk remembers
-RiskNumbers = type(DynamicRiskManager().for_market(False).values())
+FEWEST, MOST = 64, 4_096  # combinations a thread walks at a time
+TABLE_BYTES = 64 << 20  # of entries, and of exits, that one group of combinations may have
+TOUCH_BYTES = 256 << 20  # of stops and of takes that are kept; more are looked for each time
 ZERO_WITHOUT_DECISIONS = ("trades", "fees", "funding", "slippage", "full_months")
-WORDS = ("entry", "leave", "width", "take", "trail", "risk", "first_decision", "is_first_month_full", "cooldown")
-
-
-@kernel
-def risk_of(row: Any) -> Any:
-    """Return the risk parameters that were laid down in a row of doubles."""
-    return RiskNumbers(
-        row[0],
-        row[1],
-        row[2],
-        int(row[3]),
-        row[4],
-        row[5],
-        int(row[6]),
-        row[7],
-        row[8],
-        row[9],
-        int(row[10]),
-        row[11],
-    )
-
-
-@kernel
-def keep(memory: Walk, row: Any) -> None:
-    """Lay a walk's memory down in a row of doubles."""
-    account, curve, days, sums = memory.account, memory.curve, memory.days, memory.sums
-    row[0], row[1], row[2] = account.balance, account.losses, memory.row
-    row[3], row[4], row[5] = memory.locked_until, memory.final_equity, memory.status
-    row[6], row[7], row[8], row[9] = curve.peak, curve.peak_row, curve.deepest, curve.top_row
-    row[10], row[11], row[12] = curve.end_row, curve.is_waiting, curve.is_locked
-    row[13], row[14], row[15], row[16] = days.start, days.start_row, days.month_start, days.month_row
-    row[17], row[18], row[19] = days.visited, days.total, days.squares
-    row[20], row[21], row[22] = days.losing_squares, days.worst, days.months_at_target
-    row[23], row[24], row[25], row[26] = sums.trades, sums.wins, sums.gains, sums.losses
-    row[27], row[28], row[29] = sums.multiples, sums.defined_multiples, sums.largest_loss
-    row[30], row[31], row[32], row[33] = sums.exposed, sums.fees, sums.funding, sums.slippage
-
-
-@kernel
-def recall(row: Any) -> Walk:
-    """Return the memory that was laid down; whole numbers below 2^53 keep their value as doubles."""
-    return Walk(
-        Account(row[0], row[0], 0, row[13], row[0], int(row[1]), 0, 0, 1),
-        int(row[2]),
-        int(row[3]),
-        Curve(row[6], int(row[7]), row[8], int(row[9]), int(row[10]), int(row[11]), int(row[12])),
-        Days(
-            row[13],
-            int(row[14]),
-            row[15],
-            int(row[16]),
-            int(row[17]),
-            row[18],
-            row[19],
-            row[20],
-            row[21],
-            int(row[22]),
-        ),
-        Sums(
-            int(row[23]),
-            int(row[24]),
-            row[25],
-            row[26],
-            row[27],
-            int(row[28]),
-            row[29],
-            int(row[30]),
-            row[31],
-            row[32],
-            row[33],
-        ),
-        row[4],
-        int(row[5]),
-    )
-
-
-@kernel
-def combination_of(words: Any, widths: Any) -> Combination:
-    """Return a combination of its row of whole numbers and its row of doubles."""
-    return Combination(
-        int(words[0]),
-        int(words[1]),
-        int(words[2]),
-        int(words[3]),
-        int(words[4]),
-        int(words[6]),
-        int(words[7]),
-        int(words[8]),
-        widths[0],
-        widths[1],
-        widths[2],
-    )
-
-
-@kernel
-def walk_many(
-    market: Market,
-    prices: Any,
-    calendar: Any,
-    ranges: Any,
-    funding: Any,
-    tables: Tables,
-    words: Any,
-    widths: Any,
-    risks: Any,
-    order: Any,
-    equity: float,
-    segment: int,
-    memories: Any,
-    figures: Any,
-    statuses: Any,
-) -> None:
-    """Walk the combinations whose numbers `order` lists and write their figures and how each ended.
-
-    memories: scratch, one row for each of them.
-    """
-    rows = len(prices.close)
-    begin = 0
-    while begin < rows:
-        until = rows if rows <= 2 * segment else min(rows, begin + segment)
-        for index in range(len(order)):
-            number = order[index]
-            combination = combination_of(words[number], widths[number])
-            if combination.first_decision >= until and until < rows:
-                continue
-            risk = risk_of(risks[words[number, 5]])
-            is_new = combination.first_decision >= begin
-            memory = start_walk(calendar, combination, equity) if is_new else recall(memories[index])
-            if memory.status != NEEDS_BAR_LOOP:
-                if memory.row < until:
-                    memory = walk(
-                        market, prices, calendar, ranges, funding, tables, combination, risk, memory, until
-                    )
-                if until < rows:
-                    keep(memory, memories[index])
-                else:
-                    write_figures(
-                        prices, calendar, combination.first_decision, combination.is_first_month_full,
-                        memory.curve, memory.days, memory.sums, equity, memory.final_equity, figures[number],
-                    )  # fmt: skip
-            elif until < rows:
-                keep(memory, memories[index])
-            statuses[number] = memory.status
-        begin = until
 
 
 @cache
@@ -195,220 +47,237 @@ def _compiled(strategy: Strategy, function: Callable[..., Any]) -> Any:
     return compile_kernel(function, strategy)
 
 
-class _Distinct(NamedTuple):
+class Distinct(NamedTuple):
     """The distinct keys among combinations."""
 
     number: np.ndarray  # which key each combination has
     representatives: list[Any]  # kernel numbers of one combination for each key
+    first: np.ndarray  # a combination that has it, for each key
 
 
-def _distinct(grid: Grid, base: Any, names: Sequence[str], of: Callable[[Any], Any]) -> _Distinct:
+def distinct(grid: Grid, base: Any, names: Sequence[str], of: Callable[[Any], Any]) -> Distinct:
     """Number the combinations by what `of` says of their kernel numbers; only the axes named are looked at."""
     axes = [name for name in grid.axes if name in names]
-    sizes = 1
-    code = np.zeros(grid.total, np.int64)
-    for name in axes:
-        code = code * len(grid.axes[name]) + grid.places[name]
-        sizes *= len(grid.axes[name])
+    if not axes:
+        return Distinct(np.zeros(grid.total, np.int32), [base], np.zeros(1, np.int64))
+    code, sizes = grid.codes(axes)
     first = np.full(sizes, -1, np.int64)
     first[code[::-1]] = np.arange(grid.total - 1, -1, -1)
     present = np.flatnonzero(first >= 0)
     columns = [[grid.numbers[name][place] for place in grid.places[name][first[present]]] for name in axes]
     numbers: dict[Any, int] = {}
     renumbered = np.zeros(sizes, np.int32)
-    representatives = []
-    for each, chosen in zip(present.tolist(), zip(*columns, strict=True) if columns else [()], strict=True):
+    representatives, firsts = [], []
+    for each, chosen in zip(present.tolist(), zip(*columns, strict=True), strict=True):
         values = base._replace(**dict(zip(axes, chosen, strict=True)))
         key = of(values)
         if key not in numbers:
             numbers[key] = len(numbers)
             representatives.append(values)
+            firsts.append(first[each])
         renumbered[each] = numbers[key]
-    return _Distinct(renumbered[code], representatives)
+    return Distinct(renumbered[code], representatives, np.array(firsts))
 
 
-def run_events(
-    strategy: Strategy,
-    parameters: ParameterSet,
-    risk: DynamicRiskManager,
-    grid: Grid,
-    series: Series,
-    market: Market,
-    timeframe_ms: int,
-    equity: float,
-    *,
-    workers: int | None = None,
-    progress: Callable[[int], None] = lambda done: None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Walk every combination; returns (figures, statuses), one row each. Figures of NEEDS_BAR_LOOP rows mean nothing."""
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as threads:
-        engine = _Engine(strategy, parameters, risk, grid, series, market, timeframe_ms, threads)
-        engine.build_shared()
-        for group in range(len(engine.observed.representatives)):
-            for order, tables, calendar in engine.groups(group):
-                engine.walk(order, tables, calendar, equity, progress)
-    return engine.figures, engine.statuses
+class Shared:
+    """What all combinations of a strategy share on the same candles; one process keeps one for as many grids as it likes."""
 
-
-class _Engine:
-    """One sweep: what its combinations share, and the two rows of numbers that tell each apart."""
-
-    def __init__(
-        self,
-        strategy: Strategy,
-        parameters: ParameterSet,
-        risk: DynamicRiskManager,
-        grid: Grid,
-        series: Series,
-        market: Market,
-        timeframe_ms: int,
-        threads: ThreadPoolExecutor,
-    ) -> None:
-        """Number the combinations by what of their parameters matters where."""
+    def __init__(self, strategy: Strategy, series: Series, market: Market, timeframe_ms: int, equity: float) -> None:
+        """Lay the candles out for the walk."""
         assert strategy.factors is not None
-        self.strategy, self.factors, self.threads = strategy, strategy.factors, threads
-        self.market, self.prices, self.timeframe_ms = as_arrays(market), prices_of(series), timeframe_ms
+        self.strategy, self.factors, self.equity = strategy, strategy.factors, equity
+        self.market, self.timeframe_ms = as_arrays(market), timeframe_ms
+        self.prices = prices_of(series, timeframe_ms)
         self.rows = len(series.time)
-        self.ranges = ranges_of(self.prices.close)
+        self.ranges = ranges_of(self.prices)
         self.funding = funding_of(series, bool(market.is_perpetual))
-        base, risk_base, factors = parameters.values(), risk.values(), strategy.factors
-        self.observed = _distinct(grid, base, factors.observed_by.names, factors.observed_by.of)
-        self.entered = _distinct(grid, base, *self._beside_observed(factors.entered_by))
-        self.left = _distinct(grid, base, *self._beside_observed(factors.left_by))
-        self.stopped = _distinct(grid, base, factors.stopped_by.names, factors.stopped_by.of)
-        self.taken = _distinct(grid, base, ("take_profit",), lambda one: one.take_profit)
-        self.trailed = _distinct(grid, base, ("trailing_stop",), lambda one: one.trailing_stop)
-        self.zones = _distinct(grid, risk_base, ("zone_offset",), lambda one: one.zone_offset)
-        risks = _distinct(grid, risk_base, risk_base._fields, lambda one: one)
-        cooled = _distinct(grid, base, ("cooldown",), lambda one: one.cooldown)
+        self.sides = 2 if market.is_perpetual else 1
 
-        self.calendars = [calendar_of(self.prices.time, timeframe_ms, one.zone_offset) for one in self.zones.representatives]
-        self.risks = np.array([[float(number) for number in one] for one in risks.representatives])
-        self.warm_up = _warm_up(parameters, grid, factors.warmed_by)
-        self.figures = np.full((grid.total, len(FIGURES)), np.nan)
-        self.figures[:, [FIGURES.index(name) for name in ZERO_WITHOUT_DECISIONS]] = 0.0
-        self.statuses = np.zeros(grid.total, np.int8)
-        self.words = np.zeros((grid.total, len(WORDS)), np.int64)
-        self.widths = np.empty((grid.total, 3))
-        for column, distinct in ((2, self.stopped), (3, self.taken), (4, self.trailed), (5, risks)):
-            self.words[:, column] = distinct.number
-        self.words[:, 8] = np.array([one.cooldown for one in cooled.representatives])[cooled.number]
-        self.widths[:, 0] = np.array([one.take_profit for one in self.taken.representatives])[self.taken.number]
-        self.widths[:, 1] = np.array([one.trailing_stop for one in self.trailed.representatives])[self.trailed.number]
-
-    def _beside_observed(self, key: Key) -> tuple[Sequence[str], Callable[[Any], Any]]:
-        """Return a key together with what the observations depend on."""
-        observed_by = self.factors.observed_by
-        return (*observed_by.names, *key.names), lambda one: (observed_by.of(one), key.of(one))
-
-    def _call(self, function: Callable[..., Any], *given: Any) -> Any:
+    def call(self, function: Callable[..., Any], *given: Any) -> Any:
         """Call the compiled twin of a kernel."""
         return _compiled(self.strategy, function)(*given)
 
-    def _each(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-        """Call a function for every item, on all threads."""
-        return list(self.threads.map(function, items))
-
-    def _observe(self, values: Any) -> np.ndarray:
+    def observe(self, values: Any) -> np.ndarray:
         """Return what the indicators say after each candle."""
         out = np.empty((self.rows, self.factors.columns))
-        self._call(observe_rows, values, as_arrays(strategy_start(values)), self.prices, out)
+        self.call(observe_rows, values, as_arrays(strategy_start(values)), self.prices, out)
         return out
 
-    def build_shared(self) -> None:
-        """Build the tables that depend on no indicator level: stops, takes, trailing stops."""
-        widths, rows = len(self.stopped.representatives), self.rows
-        seen_at: dict[Any, Any] = {}
-        for one in self.stopped.representatives:
-            seen_at.setdefault(self.factors.observed_by.of(one), one)
-        seen = dict(zip(seen_at, self._each(self._observe, seen_at.values()), strict=True))
-        self.width = np.empty((widths, rows))
-        self.stop = np.empty((2, widths, rows), np.int32)
-        self.take = np.empty((2, len(self.taken.representatives), rows), np.int32)
-        has_trail = any(one.trailing_stop > 0.0 for one in self.trailed.representatives)
-        self.trail = np.full((2, len(self.trailed.representatives), rows if has_trail else 1), -1, np.int32)
 
-        def fill_width(number: int) -> None:
-            one = self.stopped.representatives[number]
-            self._call(width_rows, one, self.prices, seen[self.factors.observed_by.of(one)], self.width[number])
+def run_events(
+    shared: Shared,
+    parameters: ParameterSet,
+    risk: DynamicRiskManager,
+    grid: Grid,
+    *,
+    workers: int = 1,
+    figures: np.ndarray,
+    statuses: np.ndarray,
+    finished: Callable[[np.ndarray], None] = lambda numbers: None,
+) -> None:
+    """Walk every combination and write its row of figures and how it ended; rows that need the bar loop have no figures.
 
-        def fill_side(job: tuple[Callable[..., Any], int, Any, np.ndarray]) -> None:
-            function, side, value, out = job
-            self._call(function, self.market, self.prices, side, value, np.empty(rows, np.int32), out)
+    finished: called with the numbers of the combinations that are done, from any thread.
+    """
+    engine = _Engine(shared, parameters, risk, grid, figures, statuses, finished, workers)
+    work_off(engine.groups(), workers)
 
-        self._each(fill_width, range(widths))
-        sides = [(mirror, side) for mirror, side in enumerate(SIDES) if side == LONG or self.market.is_perpetual]
-        jobs: list[tuple[Callable[..., Any], int, Any, np.ndarray]] = []
-        jobs += [(stop_rows, side, self.width[n], self.stop[mirror, n]) for mirror, side in sides for n in range(widths)]
-        for number, one in enumerate(self.taken.representatives):
-            if one.take_profit > 0.0:
-                jobs += [(take_rows, side, float(one.take_profit), self.take[mirror, number]) for mirror, side in sides]
-        self._each(fill_side, jobs)
-        is_constant = (self.width == self.width[:, :1]).all(axis=1)
-        self.widths[:, 2] = np.where(is_constant, self.width[:, 0], np.nan)[self.stopped.number]
 
-    def groups(self, group: int) -> Iterator[tuple[np.ndarray, Tables, Calendar]]:
-        """Build the tables of the combinations with the same observations, and yield them by risk zone."""
-        members = np.flatnonzero(self.observed.number == group)
-        seen = self._observe(self.observed.representatives[group])
-        entries = np.flatnonzero(_group(self.entered, self.observed) == group)
-        leaves = np.flatnonzero(_group(self.left, self.observed) == group)
-        next_entry = np.empty((len(entries), self.rows + 1), np.int32)
-        side = np.empty((len(entries), self.rows), np.int8)
-        leave = np.empty((2, len(leaves), self.rows), np.int32)
-        gaps = self.calendars[0].is_after_gap
+class _Engine:
+    """One grid: its combinations, numbered by what of their parameters matters where."""
 
-        def fill_entry(place: int) -> int:
-            values = self.entered.representatives[entries[place]]
-            return int(self._call(enter_rows, values, self.prices, gaps, seen, side[place], next_entry[place]))
-
-        def fill_leave(place: int) -> None:
-            values = self.left.representatives[leaves[place]]
-            self._call(leave_rows, values, self.prices, seen, leave[0, place], leave[1, place])
-
-        ready = np.array(self._each(fill_entry, range(len(entries))))
-        self._each(fill_leave, range(len(leaves)))
-        for column, distinct, mine in ((0, self.entered, entries), (1, self.left, leaves)):
-            place_of = np.zeros(len(distinct.representatives), np.int64)
-            place_of[mine] = np.arange(len(mine))
-            self.words[members, column] = place_of[distinct.number[members]]
-        first = np.maximum(ready[self.words[members, 0]], self.warm_up[members] - 1)
-        self.words[members, 6] = np.minimum(first, self.rows)
-        tables = Tables(next_entry, side, leave, self.width, self.stop, self.take, self.trail)
-        for zone, calendar in enumerate(self.calendars):
-            mine = members[(self.zones.number[members] == zone) & (self.words[members, 6] < self.rows)]
-            starts_month = begins_month(self.prices.time, self.timeframe_ms, self.zones.representatives[zone].zone_offset)
-            self.words[mine, 7] = starts_month[self.words[mine, 6]]
-            words = self.words[mine]
-            yield mine[np.lexsort((words[:, 3], words[:, 2], words[:, 1], words[:, 0]))], tables, calendar
-
-    def walk(
-        self, order: np.ndarray, tables: Tables, calendar: Calendar, equity: float, progress: Callable[[int], None]
+    def __init__(
+        self,
+        shared: Shared,
+        parameters: ParameterSet,
+        risk: DynamicRiskManager,
+        grid: Grid,
+        figures: np.ndarray,
+        statuses: np.ndarray,
+        finished: Callable[[np.ndarray], None],
+        workers: int,
     ) -> None:
-        """Deal combinations to the threads in chunks and walk them."""
+        """Number the combinations."""
+        self.shared, self.factors, self.finished, self.workers = shared, shared.factors, finished, workers
+        self.figures, self.statuses = figures, statuses
+        base, risk_base, factors = parameters.values(), risk.values(), shared.factors
+        left_seen_by = factors.left_seen_by or factors.observed_by
+        self.observed = distinct(grid, base, *factors.observed_by)
+        self.left_seen = distinct(grid, base, *left_seen_by)
+        self.entered = distinct(grid, base, *_both(factors.observed_by, factors.entered_by))
+        self.left = distinct(grid, base, *_both(left_seen_by, factors.left_by))
+        self.stopped = distinct(grid, base, *factors.stopped_by)
+        taken = distinct(grid, base, ("take_profit",), lambda one: one.take_profit)
+        trailed = distinct(grid, base, ("trailing_stop",), lambda one: one.trailing_stop)
+        cooled = distinct(grid, base, ("cooldown",), lambda one: one.cooldown)
+        risks = distinct(grid, risk_base, risk_base._fields, lambda one: one)
+        self.zoned = distinct(grid, risk_base, ("zone_offset",), lambda one: one.zone_offset)
+        self.pointers = (self.stopped.number, taken.number, trailed.number, risks.number, cooled.number)
+        self.warm_up = _warm_up(parameters, grid, factors.warmed_by)
+        widths, changing = self._widths()
+        self.numbers = Numbers(
+            np.array([float(one.take_profit) for one in taken.representatives]),
+            np.array([float(one.trailing_stop) for one in trailed.representatives]),
+            widths,
+            changing,
+            np.array([one.cooldown for one in cooled.representatives], np.int64),
+            np.array([[float(number) for number in one] for one in risks.representatives]),
+        )
+        self.calendars = [
+            calendar_of(shared.prices, shared.funding, shared.timeframe_ms, one.zone_offset)
+            for one in self.zoned.representatives
+        ]
+        self.stop, self.take, self.trail = (
+            self._touched(len(each.representatives)) for each in (self.stopped, taken, trailed)
+        )
 
-        def walk_chunk(chunk: np.ndarray) -> None:
-            self._call(
-                walk_many, self.market, self.prices, calendar, self.ranges, self.funding, tables, self.words, self.widths,
-                self.risks, chunk, equity, SEGMENT, np.empty((len(chunk), MEMORY)), self.figures, self.statuses,
-            )  # fmt: skip
-            progress(len(chunk))
+    def _touched(self, count: int) -> np.ndarray:
+        """Return room for what touches stops or takes; none when there are too many to keep."""
+        is_kept = count * self.shared.rows * self.shared.sides * 4 <= TOUCH_BYTES
+        return np.zeros((self.shared.sides, count if is_kept else 0, self.shared.rows), np.int32)
 
-        self._each(walk_chunk, [order[at : at + CHUNK] for at in range(0, len(order), CHUNK)])
+    def _widths(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return each stop width, NaN where it changes with the candle, and where those that do stand in `self.width`."""
+        observed = [self.observed.number[first] for first in self.stopped.first]
+        seen: dict[int, np.ndarray] = {}
+        widths, changing, kept = np.full(len(observed), np.nan), np.zeros(len(observed), np.int32), []
+        for number, (one, group) in enumerate(zip(self.stopped.representatives, observed, strict=True)):
+            if group not in seen:
+                seen = {group: self.shared.observe(self.observed.representatives[group])}
+            width = np.empty(self.shared.rows)
+            self.shared.call(width_rows, one, self.shared.prices, seen[group], width)
+            if (width == width[0]).all():
+                widths[number] = width[0]
+            else:
+                changing[number] = len(kept)
+                kept.append(width)
+        self.width = np.array(kept) if kept else np.empty((0, self.shared.rows))
+        return widths, changing
+
+    def groups(self) -> Iterator[Callable[[], Sequence[Callable[[], None]]]]:
+        """Yield the groups of combinations that share tables, as something that builds them and returns what to walk."""
+        rows, sides = self.shared.rows, self.shared.sides
+        most_lefts = max(1, TABLE_BYTES // (rows * 4 * sides))
+        most_entries = max(1, TABLE_BYTES // (rows * 4))
+        by_group = np.argsort(self.left_seen.number, kind="stable")
+        ends = np.cumsum(np.bincount(self.left_seen.number, minlength=len(self.left_seen.representatives)))
+        for begin, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+            members = by_group[begin:end]
+            lefts, left = np.unique(self.left.number[members], return_inverse=True)
+            entries, entry = np.unique(self.entered.number[members], return_inverse=True)
+            if len(lefts) <= most_lefts and len(entries) <= most_entries:
+                yield lambda members=members: self._build(members)
+                continue
+            part = left // most_lefts * len(entries) + entry // most_entries
+            for each in np.unique(part).tolist():
+                yield lambda members=members[part == each]: self._build(members)
+
+    def _build(self, members: np.ndarray) -> Sequence[Callable[[], None]]:
+        """Build the tables of some combinations, and return the calls that walk them."""
+        shared = self.shared
+        lefts, left = np.unique(self.left.number[members], return_inverse=True)
+        entries, entry = np.unique(self.entered.number[members], return_inverse=True)
+        next_entry = np.empty((len(entries), shared.rows + 1), np.int32)
+        leave = np.empty((shared.sides, len(lefts), shared.rows), np.int32)
+        ready = np.empty(len(entries), np.int64)
+        entry_groups = self.observed.number[self.entered.first[entries]]
+        left_groups = self.observed.number[self.left.first[lefts]]
+        for group in dict.fromkeys([*left_groups.tolist(), *entry_groups.tolist()]):
+            seen = shared.observe(self.observed.representatives[group])
+            for place in np.flatnonzero(entry_groups == group).tolist():
+                values = self.entered.representatives[entries[place]]
+                ready[place] = shared.call(enter_rows, values, shared.prices, seen, next_entry[place])
+            for place in np.flatnonzero(left_groups == group).tolist():
+                values = self.left.representatives[lefts[place]]
+                shared.call(leave_rows, values, shared.prices, seen, leave[:, place])
+        words = np.empty((len(members), len(WORDS)), np.int32)
+        words[:, 0], words[:, 1] = entry, left
+        for column, numbers in enumerate(self.pointers, 2):
+            words[:, column] = numbers[members]
+        words[:, 7] = np.minimum(np.maximum(ready[entry], self.warm_up[members] - 1), shared.rows)
+        tables = Tables(next_entry, leave, self.width, self.stop, self.take, self.trail)
+        return [
+            call
+            for zone in range(len(self.calendars))
+            for call in self._walks(zone, members, words, tables)
+        ]
+
+    def _walks(self, zone: int, members: np.ndarray, words: np.ndarray, tables: Tables) -> Iterator[Callable[[], None]]:
+        """Yield calls that walk the combinations of one risk zone, those that share most side by side."""
+        mine = np.flatnonzero(self.zoned.number[members] == zone)
+        if len(mine) == 0:
+            return
+        mine = mine[np.lexsort((words[mine, 3], words[mine, 2], words[mine, 1], words[mine, 0]))]
+        size = min(MOST, max(FEWEST, -(-len(mine) // (2 * self.workers))))
+        for begin in range(0, len(mine), size):
+            chunk = mine[begin : begin + size]
+            yield lambda chunk=chunk: self._walk(zone, members[chunk], words[chunk], tables)
+
+    def _walk(self, zone: int, order: np.ndarray, words: np.ndarray, tables: Tables) -> None:
+        """Walk some combinations."""
+        shared = self.shared
+        self.figures[order] = np.nan
+        self.figures[np.ix_(order, _ZEROES)] = 0.0
+        shared.call(
+            walk_many, shared.market, shared.prices, self.calendars[zone], shared.ranges, shared.funding, tables,
+            self.numbers, words, order, shared.equity, np.empty((len(order), MEMORY)), self.figures, self.statuses,
+        )  # fmt: skip
+        self.finished(order)
+
+
+_ZEROES = [FIGURES.index(name) for name in ZERO_WITHOUT_DECISIONS]
+
+
+def _both(seen: Key, key: Key) -> tuple[tuple[str, ...], Callable[[Any], Any]]:
+    """Return a key on top of another."""
+    return (*seen.names, *key.names), lambda one: (seen.of(one), key.of(one))
 
 
 def _warm_up(parameters: ParameterSet, grid: Grid, names: Sequence[str]) -> np.ndarray:
     """Return the warm-up of each combination; where none is given it follows from other parameters."""
     axes = [name for name in grid.axes if name in names]
-    warmed = _distinct(grid, parameters.values(), names, lambda one: tuple(getattr(one, name) for name in axes))
-    chosen = [grid.values(int(np.flatnonzero(warmed.number == n)[0])) for n in range(len(warmed.representatives))]
+    warmed = distinct(grid, parameters.values(), names, lambda one: tuple(getattr(one, name) for name in axes))
+    chosen = [grid.values(int(first)) for first in warmed.first]
     sets = [parameters.with_values({name: each[name] for name in axes}) for each in chosen]
     warm_up: np.ndarray = np.array([one.values().warm_up for one in sets], np.int64)[warmed.number]
     return warm_up
-
-
-def _group(fine: _Distinct, coarse: _Distinct) -> np.ndarray:
-    """Return to which coarse key each fine key belongs."""
-    group = np.zeros(len(fine.representatives), np.int64)
-    group[fine.number] = coarse.number
-    return group

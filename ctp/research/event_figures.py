@@ -35,6 +35,7 @@ FIGURES = (
     "full_months",
 )
 DAY_MS = 86_400_000
+ALMOST_ONE = 1.0 - 1e-12  # outweighs three roundings
 
 
 class Curve(NamedTuple):
@@ -90,15 +91,15 @@ def turn_day(
     """
     value = equity / days.start - 1.0
     month_start, month_row, hits = days.month_start, days.month_row, days.months_at_target
-    if wide(calendar.month_first[row]) > month_row:
-        is_full = month_row != wide(calendar.month_first[first]) or is_first_month_full != 0
+    if wide(calendar.rows[row].month_first) > month_row:
+        is_full = month_row != wide(calendar.rows[first].month_first) or is_first_month_full != 0
         if is_full and equity / month_start - 1.0 >= MONTHLY_TARGET:
             hits += 1
         month_start = equity
-        month_row = wide(calendar.month_first[row])
+        month_row = wide(calendar.rows[row].month_first)
     return Days(
         equity,
-        wide(calendar.day_first[row]),
+        wide(calendar.rows[row].day_first),
         month_start,
         month_row,
         days.visited + 1,
@@ -124,8 +125,16 @@ def see(risk: Any, curve: Curve, row: int, equity: float) -> Curve:
 
 
 @kernel
+def falls_deeper(curve: Curve, equity: float) -> bool:
+    """Return whether an equity below the peak may be the deepest fall; False is certain, and cheaper than a division."""
+    return curve.peak - equity > curve.deepest * curve.peak * ALMOST_ONE
+
+
+@kernel
 def fall_to(curve: Curve, equity: float) -> Curve:
     """Add an equity below the peak to the curve."""
+    if not falls_deeper(curve, equity):
+        return curve
     fall = (curve.peak - equity) / curve.peak
     if fall > curve.deepest:
         return Curve(curve.peak, curve.peak_row, fall, curve.peak_row, curve.end_row, 1, curve.is_locked)
@@ -207,11 +216,11 @@ def write_figures(
     first: row of the first decision. start, final: equity there and at the end.
     """
     last = len(prices.close) - 1
-    if wide(calendar.day_first[last]) > days.start_row:
+    if wide(calendar.rows[last].day_first) > days.start_row:
         days = turn_day(calendar, first, is_first_month_full, days, last, final)
     count = wide(calendar.day_index[last]) - wide(calendar.day_index[first])
     visited, total, squares, losing, worst = days.visited, days.total, days.squares, days.losing_squares, days.worst
-    if max(wide(calendar.day_first[last]), first) < last:
+    if max(wide(calendar.rows[last].day_first), first) < last:
         value = final / days.start - 1.0
         count += 1
         visited += 1

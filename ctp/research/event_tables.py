@@ -1,7 +1,7 @@
 """What all combinations of a sweep share: next entries, exit signals, stops and takes, calendar, ranges of closes.
 
 Rows are candles. A table says, for the row at which something begins, the row at which something ends; the number of rows
-means never. Every price in them comes from `ctp.core`'s kernels.
+means never. In tables that have a side, 0 is long; a spot market has no other.
 """
 
 from __future__ import annotations
@@ -10,17 +10,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ctp.core.fills import entry_price
 from ctp.core.kernel import kernel
-from ctp.core.steps import price_of
-from ctp.core.stops import stop_loss_ticks, take_profit_ticks
 from ctp.core.strategies import observation_of, strategy_advance, strategy_judge, strategy_observe
-from ctp.core.types import FLAT, LONG, NAN, SHORT, Candle, Market
+from ctp.core.types import FLAT, LONG, NAN, Candle
 from ctp.research.bar_loop import MINUTE_MS, Series
 
 BLOCK = 32  # candles; a power of two
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-SIDES = (LONG, SHORT)  # in the tables that have a side, 0 is long
+
+
+ROW = np.dtype(
+    [
+        ("open", "f8"), ("high", "f8"), ("low", "f8"), ("close", "f8"), ("time", "i8"),
+        ("day_first", "i4"),  # first row of this row's day
+        ("day_next", "i4"),  # first row of the next day
+        ("month_first", "i4"),
+        ("funding_next", "i4"),  # first funding event after this row's open
+        ("is_after_gap", "i4"),
+        ("spare", "i4"),
+    ]
+)  # fmt: skip
+"""What the walk reads of a candle: 64 bytes, so that a trade touches a line of the cache for each of its ends, not six."""
 
 
 class Prices(NamedTuple):
@@ -35,31 +45,37 @@ class Prices(NamedTuple):
     mark_open: Any
     mark_high: Any
     mark_low: Any
-    danger_low: Any  # the lower of mark open and mark low
-    danger_high: Any
-
-
-class Calendar(NamedTuple):
-    """Days and months of one risk zone by the close times of the rows, and where gaps are."""
-
-    day_first: Any  # first row of a row's day
-    day_next: Any  # first row of the next day
-    day_index: Any
-    month_first: Any
-    month_index: Any
     is_after_gap: Any
 
 
-class Ranges(NamedTuple):
-    """Largest and smallest closes from each row to the ends of its block, and of runs of 2^k blocks."""
+class Calendar(NamedTuple):
+    """The rows of one risk zone, whose days and months begin at its midnight, by the close times of the candles."""
 
-    rising_max: Any  # from the block's begin to the row
-    falling_max: Any  # from the row to the block's end
-    rising_min: Any
-    falling_min: Any
-    runs_max: Any  # (k, block)
-    runs_min: Any
+    rows: Any  # of ROW
+    day_index: Any
+    month_index: Any
+    begins_month: Any
+
+
+class Range(NamedTuple):
+    """Largest (or smallest) values of a column from each row to the ends of its block, and of runs of 2^k blocks."""
+
+    values: Any
+    rising: Any  # from the block's begin to the row
+    falling: Any  # from the row to the block's end
+    runs: Any  # (k, block)
     logarithm: Any
+
+
+class Ranges(NamedTuple):
+    """Where prices have been at their most extreme. The dangers have no rows when there are no mark prices."""
+
+    highest_close: Range
+    lowest_close: Range
+    highest_danger: Range  # the higher of mark open and mark high
+    lowest_danger: Range
+    block_low: Any
+    block_high: Any
 
 
 class FundingEvents(NamedTuple):
@@ -68,19 +84,21 @@ class FundingEvents(NamedTuple):
     row: Any
     mark: Any
     rate: Any
-    first: Any  # first event at or after a row; one entry more than rows
 
 
 class Tables(NamedTuple):
-    """The tables of one group of combinations. Tables with a side have it as their first axis."""
+    """The tables of one group of combinations. Tables with a side have it as their first axis.
 
-    next_entry: Any  # (entries, rows + 1)
-    side: Any  # (entries, rows): which side is entered
-    leave: Any  # (2, exits, rows): where an exit signal fills a position entered at that row
-    width: Any  # (widths, rows): stop width decided at a row
-    stop: Any  # (2, widths, rows)
-    take: Any  # (2, takes, rows)
-    trail: Any  # (2, trails, rows); -1: not looked for yet
+    stop, take, trail say where a position entered at a row is touched. They are filled in when first asked for: 0 is not
+    looked for yet, −n is not touched before row n. Two threads may look for the same one: what they write is true either way.
+    """
+
+    next_entry: Any  # (entries, rows + 1): the next row that enters long; short is its complement (~row)
+    leave: Any  # (sides, exits, rows): where an exit signal fills a position entered at that row
+    width: Any  # (widths, rows): stop widths that change with the candle
+    stop: Any  # (sides, widths, rows)
+    take: Any  # (sides, takes, rows)
+    trail: Any  # (sides, trails, rows)
 
 
 @kernel
@@ -96,37 +114,37 @@ def least(value: float, other: float) -> float:
 
 
 @kernel
-def highest_close(prices: Prices, ranges: Ranges, first: int, last: int) -> float:
-    """Return the highest close of the rows first to last, both included."""
+def highest(column: Range, first: int, last: int) -> float:
+    """Return the highest value of the rows first to last, both included."""
     begin, end = first // BLOCK, last // BLOCK
     if begin == end:
-        highest: float = prices.close[first]
+        most: float = column.values[first]
         for row in range(first + 1, last + 1):
-            highest = max(highest, prices.close[row])
-        return highest
-    highest = max(ranges.falling_max[first], ranges.rising_max[last])
+            most = max(most, column.values[row])
+        return most
+    most = max(column.falling[first], column.rising[last])
     between = end - begin - 1
     if between > 0:
-        power = int(ranges.logarithm[between])
-        highest = max(highest, ranges.runs_max[power, begin + 1], ranges.runs_max[power, end - (1 << power)])
-    return highest
+        power = int(column.logarithm[between])
+        most = max(most, column.runs[power, begin + 1], column.runs[power, end - (1 << power)])
+    return most
 
 
 @kernel
-def lowest_close(prices: Prices, ranges: Ranges, first: int, last: int) -> float:
-    """Return the lowest close of the rows first to last, both included."""
+def lowest(column: Range, first: int, last: int) -> float:
+    """Return the lowest value of the rows first to last, both included."""
     begin, end = first // BLOCK, last // BLOCK
     if begin == end:
-        lowest: float = prices.close[first]
+        most: float = column.values[first]
         for row in range(first + 1, last + 1):
-            lowest = min(lowest, prices.close[row])
-        return lowest
-    lowest = min(ranges.falling_min[first], ranges.rising_min[last])
+            most = min(most, column.values[row])
+        return most
+    most = min(column.falling[first], column.rising[last])
     between = end - begin - 1
     if between > 0:
-        power = int(ranges.logarithm[between])
-        lowest = min(lowest, ranges.runs_min[power, begin + 1], ranges.runs_min[power, end - (1 << power)])
-    return lowest
+        power = int(column.logarithm[between])
+        most = min(most, column.runs[power, begin + 1], column.runs[power, end - (1 << power)])
+    return most
 
 
 @kernel
@@ -156,31 +174,37 @@ def observe_rows(strategy: Any, memory: Any, prices: Prices, out: Any) -> None:
 
 
 @kernel
-def enter_rows(strategy: Any, prices: Prices, is_after_gap: Any, observed: Any, side: Any, next_entry: Any) -> int:
-    """Write the side to enter at each row and the next row at or after each that has one; returns the first ready row."""
-    ready = len(prices.close)
-    for row in range(len(prices.close)):
+def enter_rows(strategy: Any, prices: Prices, observed: Any, next_entry: Any) -> int:
+    """Write the next row at or after each at which a side is entered; returns the first ready row."""
+    rows = len(prices.close)
+    ready, found = rows, rows
+    next_entry[rows] = rows
+    for row in range(rows - 1, -1, -1):
         signal = strategy_judge(strategy, observation_of(strategy, observed[row]), candle_seen(prices, row))
-        side[row] = FLAT if is_after_gap[row] else signal.enter
-        if signal.is_ready and row < ready:
+        if signal.enter != FLAT and not prices.is_after_gap[row]:
+            found = row if signal.enter == LONG else ~row
+        if signal.is_ready:
             ready = row
-    find_next(side, next_entry)
+        next_entry[row] = found
     return ready
 
 
 @kernel
-def leave_rows(strategy: Any, prices: Prices, observed: Any, long: Any, short: Any) -> None:
-    """Write, for a position entered at each row, the row at whose open an exit signal closes it."""
+def leave_rows(strategy: Any, prices: Prices, observed: Any, leave: Any) -> None:
+    """Write, for a position of each side entered at each row, the row at whose open an exit signal closes it."""
     rows = len(prices.close)
     next_long, next_short = rows, rows
+    has_short = len(leave) > 1
     for row in range(rows - 1, -1, -1):
         signal = strategy_judge(strategy, observation_of(strategy, observed[row]), candle_seen(prices, row))
-        if signal.exit_long and row + 1 < rows:
-            next_long = row + 1
-        if signal.exit_short and row + 1 < rows:
-            next_short = row + 1
-        long[row] = next_long
-        short[row] = next_short
+        if row + 1 < rows:
+            if signal.exit_long:
+                next_long = row + 1
+            if signal.exit_short:
+                next_short = row + 1
+        leave[0, row] = next_long
+        if has_short:
+            leave[1, row] = next_short
 
 
 @kernel
@@ -192,78 +216,68 @@ def width_rows(strategy: Any, prices: Prices, observed: Any, width: Any) -> None
 
 
 @kernel
-def find_next(side: Any, next_entry: Any) -> None:
-    """Write the next row at or after each row at which a side is entered."""
-    rows = len(side)
-    found = rows
-    next_entry[rows] = rows
-    for row in range(rows - 1, -1, -1):
-        if side[row] != FLAT:
-            found = row
-        next_entry[row] = found
+def first_at_or_below(values: Any, blocks: Any, price: float, begin: int, end: int) -> int:
+    """Return the first of the rows [begin, end) whose value is at the price or below, else `end`; whole blocks are skipped."""
+    row = begin
+    while row < end:
+        if row % BLOCK == 0:
+            block = row // BLOCK
+            while block < len(blocks) and blocks[block] > price:
+                block += 1
+            row = block * BLOCK
+            if row >= end:
+                break
+        if values[row] <= price:
+            return row
+        row += 1
+    return end
 
 
 @kernel
-def stop_rows(market: Market, prices: Prices, side: int, width: Any, stack: Any, out: Any) -> None:
-    """Write where the stop of a position entered at each row is touched.
+def first_at_or_above(values: Any, blocks: Any, price: float, begin: int, end: int) -> int:
+    """Return the first of the rows [begin, end) whose value is at the price or above, else `end`; whole blocks are skipped."""
+    row = begin
+    while row < end:
+        if row % BLOCK == 0:
+            block = row // BLOCK
+            while block < len(blocks) and blocks[block] < price:
+                block += 1
+            row = block * BLOCK
+            if row >= end:
+                break
+        if values[row] >= price:
+            return row
+        row += 1
+    return end
 
-    The stack holds the rows whose low is below every later one's so far, so the first row at or below a price is found by
-    bisection. stack: scratch, one entry a row.
+
+@kernel
+def touched_at(
+    prices: Prices, ranges: Ranges, tables: Any, number: int, is_below: bool, price: float, entry: int, end: int
+) -> int:
+    """Return the first row of [entry, end) at which a price is touched from above (is_below) or below, else `end`.
+
+    What is found, or that nothing was found so far, is kept in the table of that number; there may be no tables.
     """
-    rows = len(prices.close)
-    top = 0
-    for row in range(rows - 1, -1, -1):
-        top = _stack_row(prices.low if side == LONG else prices.high, side == LONG, row, stack, top)
-        out[row] = rows
-        if row == 0 or width[row - 1] != width[row - 1]:
-            continue
-        stop = price_of(market, stop_loss_ticks(market, side, entry_price(market, side, prices.open[row]), width[row - 1]))
-        out[row] = _first_beyond(prices.low if side == LONG else prices.high, side == LONG, stop, stack, top, rows)
+    known = wide(tables[number, entry]) if len(tables) > 0 else 0
+    if known > 0:
+        return min(known, end)
+    if end <= -known:
+        return end
+    begin = max(entry, -known)
+    if is_below:
+        found = first_at_or_below(prices.low, ranges.block_low, price, begin, end)
+    else:
+        found = first_at_or_above(prices.high, ranges.block_high, price, begin, end)
+    if len(tables) > 0:
+        tables[number, entry] = found if found < end else -end
+    return found
 
 
-@kernel
-def take_rows(market: Market, prices: Prices, side: int, take_profit: float, stack: Any, out: Any) -> None:
-    """Write where the take-profit of a position entered at each row is touched."""
-    rows = len(prices.close)
-    top = 0
-    for row in range(rows - 1, -1, -1):
-        top = _stack_row(prices.high if side == LONG else prices.low, side != LONG, row, stack, top)
-        ticks = take_profit_ticks(market, side, entry_price(market, side, prices.open[row]), take_profit)
-        take = price_of(market, ticks)
-        out[row] = rows
-        if ticks != 0:
-            out[row] = _first_beyond(prices.high if side == LONG else prices.low, side != LONG, take, stack, top, rows)
-
-
-@kernel
-def _stack_row(values: Any, is_low: bool, row: int, stack: Any, top: int) -> int:
-    """Put a row on the stack, over those that it hides; returns the new height."""
-    value = values[row]
-    while top > 0 and (values[stack[top - 1]] >= value if is_low else values[stack[top - 1]] <= value):
-        top -= 1
-    stack[top] = row
-    return top + 1
-
-
-@kernel
-def _first_beyond(values: Any, is_low: bool, price: float, stack: Any, top: int, rows: int) -> int:
-    """Return the first row whose value is at the price or beyond it; the stack's best is at its bottom."""
-    bottom = values[stack[0]]
-    if (bottom > price) if is_low else (bottom < price):
-        return rows
-    low, high = 0, top - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        value = values[stack[middle]]
-        if (value <= price) if is_low else (value >= price):
-            low = middle
-        else:
-            high = middle - 1
-    return int(stack[low])
-
-
-def prices_of(series: Series) -> Prices:
+def prices_of(series: Series, timeframe_ms: int) -> Prices:
     """Return the columns of the one symbol."""
+    is_after_gap = np.zeros(len(series.time), np.int8)
+    is_after_gap[1:] = np.diff(series.time) != timeframe_ms
     return Prices(
         series.time,
         series.open,
@@ -274,66 +288,69 @@ def prices_of(series: Series) -> Prices:
         series.mark_open,
         series.mark_high,
         series.mark_low,
-        np.fmin(series.mark_low, series.mark_open),
-        np.fmax(series.mark_high, series.mark_open),
+        is_after_gap,
     )
 
 
-def calendar_of(time: np.ndarray, timeframe_ms: int, zone_offset: float) -> Calendar:
-    """Return the calendar of a risk zone; a close at midnight belongs to the new day."""
-    rows = len(time)
-    local = time + timeframe_ms + int(zone_offset * HOUR_MS)
-    day_first, day_next, day_index = _periods(local // DAY_MS)
-    month = local.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
-    month_first, _, month_index = _periods(month)
-    is_after_gap = np.zeros(rows, np.int8)
-    is_after_gap[1:] = np.diff(time) != timeframe_ms
-    return Calendar(day_first, day_next, day_index, month_first, month_index, is_after_gap)
+def calendar_of(prices: Prices, funding: FundingEvents, timeframe_ms: int, zone_offset: float) -> Calendar:
+    """Return the rows of a risk zone; a close at midnight belongs to the new day."""
+    local = prices.time + timeframe_ms + int(zone_offset * HOUR_MS)
+    rows = np.zeros(len(local), ROW)
+    for name in ("open", "high", "low", "close", "time", "is_after_gap"):
+        rows[name] = getattr(prices, name)
+    rows["day_first"], rows["day_next"], day_index = _periods(local // DAY_MS)
+    month = local.astype("datetime64[ms]").astype("datetime64[M]")
+    rows["month_first"], _, month_index = _periods(month.astype(np.int64))
+    rows["funding_next"] = np.searchsorted(funding.row, np.arange(1, len(local) + 1), side="left")
+    begins = local - month.astype("datetime64[ms]").astype(np.int64) < timeframe_ms
+    return Calendar(rows, day_index, month_index, begins.astype(np.int8))
 
 
 def _periods(number: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each row's first row of its period, first row of the next, and how many periods came before."""
-    starts = np.flatnonzero(np.concatenate(([True], np.diff(number) != 0)))
-    index = np.cumsum(np.concatenate(([0], np.diff(number) != 0)))
+    is_new = np.concatenate(([True], np.diff(number) != 0))
+    starts = np.flatnonzero(is_new)
+    index = np.cumsum(is_new) - 1
     ends = np.append(starts[1:], len(number))
-    return starts[index].astype(np.int32), ends[index].astype(np.int32), index.astype(np.int32)
+    return starts[index], ends[index], index.astype(np.int32)
 
 
-def begins_month(time: np.ndarray, timeframe_ms: int, zone_offset: float) -> np.ndarray:
-    """Return 1 for each row whose close is the first of its month."""
-    local = time + timeframe_ms + int(zone_offset * HOUR_MS)
-    month = local.astype("datetime64[ms]").astype("datetime64[M]").astype("datetime64[ms]").astype(np.int64)
-    return (local - month < timeframe_ms).astype(np.int64)
-
-
-def ranges_of(close: np.ndarray) -> Ranges:
-    """Return the range tables of closes."""
-    rows = len(close)
-    blocks = -(-rows // BLOCK)
-    padded = np.concatenate((close, np.full(blocks * BLOCK - rows, close[-1]))).reshape(blocks, BLOCK)
-    columns = []
-    runs = []
-    for choose in (np.maximum, np.minimum):
-        columns.append(choose.accumulate(padded, axis=1).ravel())
-        columns.append(choose.accumulate(padded[:, ::-1], axis=1)[:, ::-1].ravel())
-        levels = [choose.reduce(padded, axis=1)]
-        while 2 << (len(levels) - 1) <= blocks:
-            step = 1 << (len(levels) - 1)
-            longer = levels[-1].copy()
-            longer[:-step] = choose(levels[-1][:-step], levels[-1][step:])
-            levels.append(longer)
-        runs.append(np.array(levels))
-    logarithm = np.zeros(blocks + 1, np.uint8)
-    logarithm[1:] = np.floor(np.log2(np.arange(1, blocks + 1)))
+def ranges_of(prices: Prices) -> Ranges:
+    """Return the range tables."""
+    low, high = prices.mark_low, prices.mark_high
+    danger_low, danger_high = np.fmin(low, prices.mark_open), np.fmax(high, prices.mark_open)
     return Ranges(
-        columns[0],
-        np.ascontiguousarray(columns[1]),
-        columns[2],
-        np.ascontiguousarray(columns[3]),
-        runs[0],
-        runs[1],
-        logarithm,
+        _range_of(np.maximum, prices.close),
+        _range_of(np.minimum, prices.close),
+        _range_of(np.maximum, np.where(np.isnan(danger_high), -np.inf, danger_high)),
+        _range_of(np.minimum, np.where(np.isnan(danger_low), np.inf, danger_low)),
+        _blocks(prices.low, np.inf).min(axis=1),
+        _blocks(prices.high, -np.inf).max(axis=1),
     )
+
+
+def _blocks(values: np.ndarray, fill: float) -> np.ndarray:
+    """Return a column block by block, the last one filled up."""
+    count = -(-len(values) // BLOCK)
+    padded = np.full(count * BLOCK, fill)
+    padded[: len(values)] = values
+    return padded.reshape(count, BLOCK)
+
+
+def _range_of(choose: np.ufunc, values: np.ndarray) -> Range:
+    """Return the range table of a column; choose: np.maximum or np.minimum."""
+    padded = _blocks(values, -np.inf if choose is np.maximum else np.inf)
+    levels = [choose.reduce(padded, axis=1)]
+    while 2 << (len(levels) - 1) <= len(padded):
+        step = 1 << (len(levels) - 1)
+        longer = levels[-1].copy()
+        longer[:-step] = choose(levels[-1][:-step], levels[-1][step:])
+        levels.append(longer)
+    logarithm = np.zeros(len(padded) + 1, np.uint8)
+    logarithm[1:] = np.floor(np.log2(np.arange(1, len(padded) + 1)))
+    rising = choose.accumulate(padded, axis=1).ravel()
+    falling = np.ascontiguousarray(choose.accumulate(padded[:, ::-1], axis=1)[:, ::-1]).ravel()
+    return Range(values, rising, falling, np.array(levels), logarithm)
 
 
 def funding_of(series: Series, is_charged: bool) -> FundingEvents:
@@ -347,6 +364,5 @@ def funding_of(series: Series, is_charged: bool) -> FundingEvents:
     if len(series.mark_open):
         marked = series.mark_open[row]
         mark = np.where(np.isnan(marked), mark, marked)
-    first = np.searchsorted(row, np.arange(rows + 2), side="left")
     rate = series.funding_rate[: len(kept)][kept]
-    return FundingEvents(row.astype(np.int32), np.ascontiguousarray(mark), rate, first.astype(np.int32))
+    return FundingEvents(row.astype(np.int32), np.ascontiguousarray(mark), rate)

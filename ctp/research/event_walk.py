@@ -32,6 +32,7 @@ from ctp.core.types import (
     NAN,
     NO_BOUND,
     NO_POSITION,
+    SHORT,
     STILL_OPEN,
     STOP_LOSS,
     TRAILING_STOP,
@@ -50,6 +51,7 @@ from ctp.research.event_figures import (
     add_open_costs,
     add_trade,
     fall_to,
+    falls_deeper,
     see,
     turn_day,
 )
@@ -59,8 +61,9 @@ from ctp.research.event_tables import (
     Prices,
     Ranges,
     Tables,
-    highest_close,
-    lowest_close,
+    highest,
+    lowest,
+    touched_at,
     wide,
 )
 
@@ -81,7 +84,8 @@ class Combination(NamedTuple):
     cooldown: int
     take_profit: float
     trailing_stop: float
-    stop_width: float  # NaN: it changes with the candle and stands in the table
+    stop_width: float  # NaN: it changes with the candle and stands in the table of widths
+    changing: int  # which of the changing widths
 
 
 class Walk(NamedTuple):
@@ -106,7 +110,7 @@ def start_walk(calendar: Calendar, combination: Combination, equity: float) -> W
         row,
         0,
         Curve(equity, row, 0.0, row, row, 0, 0),
-        Days(equity, row, equity, wide(calendar.month_first[row]), 0, 0.0, 0.0, 0.0, NAN, 0),
+        Days(equity, row, equity, wide(calendar.rows[row].month_first), 0, 0.0, 0.0, 0.0, NAN, 0),
         Sums(0, 0, 0.0, 0.0, 0.0, 0, 0.0, 0, 0.0, 0.0, 0.0),
         equity,
         FLAT_AT_END,
@@ -133,15 +137,13 @@ def see_stretch(
     may_rise = True
     if position.take_ticks != 0:
         may_rise = balance + open_profit(market, position, price_of(market, position.take_ticks)) >= curve.peak
-    may_deepen = (curve.peak - at_stop) / curve.peak > curve.deepest or is_drawdown(risk, curve.peak, at_stop)
+    may_deepen = falls_deeper(curve, at_stop) or is_drawdown(risk, curve.peak, at_stop)
     if not may_rise and not may_deepen:
         return curve
-    if position.side == LONG:
-        best = highest_close(prices, ranges, begin, end - 1)
-        worst = lowest_close(prices, ranges, begin, end - 1)
-    else:
-        best = lowest_close(prices, ranges, begin, end - 1)
-        worst = highest_close(prices, ranges, begin, end - 1)
+    best = highest(ranges.highest_close, begin, end - 1)
+    worst = lowest(ranges.lowest_close, begin, end - 1)
+    if position.side != LONG:
+        best, worst = worst, best
     if balance + open_profit(market, position, best) >= curve.peak:
         for row in range(begin, end):
             curve = see(risk, curve, row, balance + open_profit(market, position, prices.close[row]))
@@ -175,36 +177,41 @@ def locks_in(
 
 
 @kernel
-def trailing_row(market: Market, prices: Prices, trail: Any, entry: int, side: int, width: float) -> int:
-    """Return the row at which a trailing stop fills a position entered at a row; looked up, or found and kept.
+def trailing_row(
+    market: Market, prices: Prices, trails: Any, number: int, entry: int, side: int, width: float, end: int
+) -> int:
+    """Return the first row of [entry, end) at which a trailing stop fills a position entered at a row, else `end`.
 
-    Two threads may find the same one at the same time: they write the same number.
+    What is found, or that nothing was found so far, is kept in the table as `touched_at` does.
     """
-    known = wide(trail[entry])
-    if known >= 0:
-        return known
+    known = wide(trails[number, entry]) if len(trails) > 0 else 0
+    if known > 0:
+        return min(known, end)
+    if end <= -known:
+        return end
     best = prices.close[entry]
-    found = len(prices.close)
-    for row in range(entry + 1, len(prices.close)):
+    found = end
+    for row in range(entry + 1, end):
         level = price_of(market, trailing_stop_ticks(market, side, best, width))
         if (side == LONG and prices.low[row] <= level) or (side != LONG and prices.high[row] >= level):
             found = row
             break
         best = max(best, prices.close[row]) if side == LONG else min(best, prices.close[row])
-    trail[entry] = found
+    if len(trails) > 0:
+        trails[number, entry] = found if found < end else -end
     return found
 
 
 @kernel
 def trailed(
-    market: Market, prices: Prices, ranges: Ranges, position: Position, begin: int, end: int, width: float
+    market: Market, ranges: Ranges, position: Position, begin: int, end: int, width: float
 ) -> Position:
     """Return the position with its stop moved by the closes of the rows [begin, end)."""
     if position.side == LONG:
-        best = highest_close(prices, ranges, begin, end - 1)
+        best = highest(ranges.highest_close, begin, end - 1)
         stop = max(position.stop_ticks, trailing_stop_ticks(market, position.side, best, width))
     else:
-        best = lowest_close(prices, ranges, begin, end - 1)
+        best = lowest(ranges.lowest_close, begin, end - 1)
         stop = min(position.stop_ticks, trailing_stop_ticks(market, position.side, best, width))
     return Position(
         position.side,
@@ -229,7 +236,7 @@ def trailed(
 
 
 @kernel
-def may_be_liquidated(market: Market, prices: Prices, position: Position, begin: int, end: int) -> bool:
+def may_be_liquidated(market: Market, ranges: Ranges, position: Position, begin: int, end: int) -> bool:
     """Return whether the liquidation price may be reached in the rows [begin, end); False is certain.
 
     Without mark prices the stop comes first as long as it lies before the liquidation price. The row of the exit is left to
@@ -237,39 +244,29 @@ def may_be_liquidated(market: Market, prices: Prices, position: Position, begin:
     """
     liquidation = position.liquidation_price
     stop = price_of(market, position.first_stop_ticks)
+    has_marks = len(ranges.lowest_danger.values) > 0 and end > begin
     if position.side == LONG:
-        if stop <= liquidation:
-            return True
-        reached = False
-        for row in range(begin, min(end, len(prices.danger_low))):
-            reached = reached or prices.danger_low[row] <= liquidation
-        return reached
-    if stop >= liquidation:
-        return True
-    reached = False
-    for row in range(begin, min(end, len(prices.danger_high))):
-        reached = reached or prices.danger_high[row] >= liquidation
-    return reached
+        return stop <= liquidation or (has_marks and lowest(ranges.lowest_danger, begin, end - 1) <= liquidation)
+    return stop >= liquidation or (has_marks and highest(ranges.highest_danger, begin, end - 1) >= liquidation)
 
 
 @kernel
-def candle_of(prices: Prices, row: int) -> Candle:
+def candle_of(calendar: Calendar, prices: Prices, row: int) -> Candle:
     """Return the candle of a row; its volume does not matter to a fill."""
+    candle = calendar.rows[row]
     if len(prices.mark_open) > 0:
         return Candle(
-            prices.time[row],
-            prices.open[row],
-            prices.high[row],
-            prices.low[row],
-            prices.close[row],
+            candle.time,
+            candle.open,
+            candle.high,
+            candle.low,
+            candle.close,
             NAN,
             prices.mark_open[row],
             prices.mark_high[row],
             prices.mark_low[row],
         )
-    return Candle(
-        prices.time[row], prices.open[row], prices.high[row], prices.low[row], prices.close[row], NAN, NAN, NAN, NAN
-    )
+    return Candle(candle.time, candle.open, candle.high, candle.low, candle.close, NAN, NAN, NAN, NAN)
 
 
 @kernel
@@ -301,22 +298,25 @@ def walk(
         if row >= until:
             break
         row = wide(tables.next_entry[combination.entry, row])
+        side = LONG
+        if row < 0:
+            row, side = ~row, SHORT
         if row >= until:
             break
         if curve.is_locked:
             row = rows
             break
         # Flat up to this decision: the last exit's equity holds at every row since.
-        if calendar.day_first[row] > days.start_row:
+        if calendar.rows[row].day_first > days.start_row:
             days = turn_day(calendar, first, is_full, days, row, account.balance)
         if account.balance >= curve.peak:
             curve = see(risk, curve, row, account.balance)
-        side = wide(tables.side[combination.entry, row])
+        close = calendar.rows[row].close
         width = combination.stop_width
         if width != width:
-            width = tables.width[combination.width, row]
+            width = tables.width[combination.changing, row]
         account = with_day_start(account, days.start)
-        sizing = size_entry(risk, market, account, NOTHING_OPEN, side, prices.close[row], width)
+        sizing = size_entry(risk, market, account, NOTHING_OPEN, side, close, width)
         if sizing.refusal != ALLOWED:
             row += 1
             continue
@@ -324,14 +324,13 @@ def walk(
         if entry >= rows:
             row = rows  # planned at the last close, never filled
             break
-        if calendar.is_after_gap[entry]:
+        if calendar.rows[entry].is_after_gap:
             row = entry
             continue
 
-        plan = Plan(
-            ENTER, side, sizing.lots, sizing.leverage, prices.close[row], width, sizing.loss_width, account.balance, 0
-        )
-        price = entry_price(market, side, prices.open[entry])
+        opened = calendar.rows[entry].open
+        plan = Plan(ENTER, side, sizing.lots, sizing.leverage, close, width, sizing.loss_width, account.balance, 0)
+        price = entry_price(market, side, opened)
         fee = taker_fee(market, size_of(market, sizing.lots), price)
         position, account = book_entry(
             market,
@@ -341,36 +340,49 @@ def walk(
             combination.take_profit,
             sizing.lots,
             price,
-            prices.open[entry],
+            opened,
             fee,
-            prices.time[entry],
+            calendar.rows[entry].time,
         )
 
         mirror = 0 if side == LONG else 1
         leave = wide(tables.leave[mirror, combination.leave, entry])
-        exit_row = min(leave, wide(tables.stop[mirror, combination.width, entry]))
-        if combination.take_profit > 0.0:
-            exit_row = min(exit_row, wide(tables.take[mirror, combination.take, entry]))
+        stop = price_of(market, position.stop_ticks)
+        exit_row = touched_at(
+            prices, ranges, tables.stop[mirror], combination.width, side == LONG, stop, entry, leave
+        )
+        if position.take_ticks != 0:
+            take = price_of(market, position.take_ticks)
+            exit_row = touched_at(
+                prices, ranges, tables.take[mirror], combination.take, side != LONG, take, entry, exit_row
+            )
         if combination.trailing_stop > 0.0:
             trail = trailing_row(
-                market, prices, tables.trail[mirror, combination.trail], entry, side, combination.trailing_stop
+                market,
+                prices,
+                tables.trail[mirror],
+                combination.trail,
+                entry,
+                side,
+                combination.trailing_stop,
+                min(exit_row + 1, rows),
             )
             if trail <= exit_row and trail < rows:
                 exit_row = trail
-                position = trailed(market, prices, ranges, position, entry, trail, combination.trailing_stop)
+                position = trailed(market, ranges, position, entry, trail, combination.trailing_stop)
         last = min(exit_row, rows)
         is_signal = exit_row == leave
-        if market.is_perpetual and may_be_liquidated(market, prices, position, entry, last):
+        if market.is_perpetual and may_be_liquidated(market, ranges, position, entry, last):
             status = NEEDS_BAR_LOOP
             break
 
         # Rows [entry, last): marked at each close, the balance changes with funding only.
-        boundary = wide(calendar.day_first[entry])
+        boundary = wide(calendar.rows[entry].day_first)
         if boundary < entry:
-            boundary = wide(calendar.day_next[entry])
-        last_day = wide(calendar.day_first[exit_row]) if exit_row < rows else rows
+            boundary = wide(calendar.rows[entry].day_next)
+        last_day = wide(calendar.rows[exit_row].day_first) if exit_row < rows else rows
         is_locked_today = False
-        due = wide(funding.first[entry + 1])
+        due = wide(calendar.rows[entry].funding_next)
         at = entry
         while True:
             paid_at = wide(funding.row[due]) if due < len(funding.row) else rows
@@ -379,7 +391,7 @@ def walk(
                 while boundary < stretch_end:
                     equity = account.balance + open_profit(market, position, prices.close[boundary])
                     days = turn_day(calendar, first, is_full, days, boundary, equity)
-                    boundary = wide(calendar.day_next[boundary])
+                    boundary = wide(calendar.rows[boundary].day_next)
                 curve = see_stretch(market, prices, ranges, risk, curve, position, account.balance, at, stretch_end)
                 begin = max(at, last_day)
                 if begin < stretch_end and not is_locked_today:
@@ -402,24 +414,24 @@ def walk(
 
         if is_signal:
             reason = EXIT_SIGNAL
-            reference = prices.open[exit_row]
+            reference = calendar.rows[exit_row].open
             price = exit_price(market, side, reference)
         else:
-            fill = protective_fill(market, position, candle_of(prices, exit_row), exit_row == entry)
+            fill = protective_fill(market, position, candle_of(calendar, prices, exit_row), exit_row == entry)
             reason, reference, price = fill.reason, fill.reference, fill.price
             if reason in (LIQUIDATION, STILL_OPEN):
                 status = NEEDS_BAR_LOOP
                 break
         fee = exit_fee(market, size_of(market, position.lots), price, reason)
         _, account, trade = book_exit(
-            market, position, account, position.lots, price, reference, fee, reason, prices.time[exit_row]
+            market, position, account, position.lots, price, reference, fee, reason, calendar.rows[exit_row].time
         )
         sums = add_trade(sums, trade)
         if boundary == exit_row:
             days = turn_day(calendar, first, is_full, days, exit_row, account.balance)
         curve = see(risk, curve, exit_row, account.balance)
         if is_locked_today or is_daily_loss(risk, days.start, account.balance):
-            locked_until = wide(calendar.day_next[exit_row])
+            locked_until = wide(calendar.rows[exit_row].day_next)
         row = exit_row
         if reason in (STOP_LOSS, TRAILING_STOP):
             row = exit_row + combination.cooldown

@@ -28,6 +28,16 @@ class Grid(NamedTuple):
         """Return a combination's parameters by name."""
         return {name: values[int(self.places[name][number])] for name, values in self.axes.items()}
 
+    def codes(self, axes: Sequence[str]) -> tuple[np.ndarray, int]:
+        """Return each combination's place among all combinations of some axes, and how many those are."""
+        code = np.zeros(self.total, np.int64)
+        sizes = 1
+        for name in axes:
+            code *= len(self.axes[name])
+            code += self.places[name]
+            sizes *= len(self.axes[name])
+        return code, sizes
+
     def chosen(self, numbers: np.ndarray) -> Grid:
         """Return some of the combinations."""
         places = {name: column[numbers] for name, column in self.places.items()}

@@ -20,7 +20,7 @@ from ctp.core.rules import Costs, MarketRules
 from ctp.core.strategies import of_parameters
 from ctp.market.candles import Candles, FundingRates
 from ctp.research.backtest import Prepared, prepare, run_bar_loop
-from ctp.research.event_engine import run_events
+from ctp.research.event_engine import Shared, run_events
 from ctp.research.event_figures import FIGURES
 from ctp.research.event_walk import NEEDS_BAR_LOOP
 from ctp.research.grid import Grid, full_grid
@@ -72,17 +72,23 @@ def run_grid(
     engines = _engines_of(prepared, grid)
     by_events = np.flatnonzero(engines == EVENTS)
     if len(by_events):
-        found, statuses = run_events(
-            of_parameters(prepared.strategy),
+        found = figures if len(by_events) == grid.total else np.empty((len(by_events), len(FIGURES)))
+        statuses = np.zeros(len(by_events), np.int8)
+        run_events(
+            Shared(
+                of_parameters(prepared.strategy),
+                prepared.columns,
+                prepared.markets[0],
+                prepared.timeframe_ms,
+                prepared.equity,
+            ),
             prepared.strategy,
             prepared.risk,
             grid if len(by_events) == grid.total else grid.chosen(by_events),
-            prepared.columns,
-            prepared.markets[0],
-            prepared.timeframe_ms,
-            prepared.equity,
-            workers=workers,
-            progress=advance,
+            workers=workers or os.cpu_count() or 1,
+            figures=found,
+            statuses=statuses,
+            finished=lambda numbers: advance(len(numbers)),
         )
         figures[by_events] = found
         engines[by_events[statuses == NEEDS_BAR_LOOP]] = LIQUIDATION_IN_REACH

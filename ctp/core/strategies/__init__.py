@@ -57,6 +57,7 @@ class Factors(NamedTuple):
     stopped_by: Key
     warmed_by: tuple[str, ...]  # what the warm-up depends on
     columns: int  # doubles in an observation
+    left_seen_by: Key | None = None  # what of `observed_by` exit signals depend on, when not all of it
 
 
 class Strategy(NamedTuple):
@@ -154,6 +155,7 @@ register(
             Key(rsi_mean_reversion.STOPPED_BY, rsi_mean_reversion.stopped_by),
             ("period", "warm_up"),
             len(rsi_mean_reversion.RsiObservation._fields),
+            Key(("period",), lambda values: (values.period,)),
         ),
     )
 )
