@@ -86,8 +86,10 @@ class Sizing(NamedTuple):
 def streak_factor(risk: Any, losses: int) -> float:
     """Return the factor that shrinks the risk after consecutive losses."""
     factor = 1.0
-    for _ in range(losses - risk.loss_streak + 1):
+    times = losses - risk.loss_streak + 1
+    while times > 0 and factor > risk.shrink_floor:
         factor = factor * risk.shrink
+        times -= 1
     return max(risk.shrink_floor, factor)
 
 

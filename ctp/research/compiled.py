@@ -110,5 +110,7 @@ class _Compiler:
         if not getattr(value, "__ctp_kernel__", False):
             return value
         if value not in self.done:
-            self.done[value] = njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(self._rebound(value))
+            # Nobody calls these from Python or C, and their wrappers take longer to compile than they do.
+            options = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+            self.done[value] = njit(nogil=True, error_model="numpy", _nrt=False, **options)(self._rebound(value))
         return self.done[value]

@@ -7,7 +7,8 @@ and thrown away after. What all of a sweep's combinations share is `Shared`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +34,8 @@ from ctp.research.event_tables import (
     ranges_of,
     width_rows,
 )
-from ctp.research.grid import Grid
+from ctp.research.grid import Grid, variant
+from ctp.research.scratch import Scratch
 
 FEWEST, MOST = 64, 4_096  # combinations a thread walks at a time
 TABLE_BYTES = 64 << 20  # of entries, and of exits, that one group of combinations may have
@@ -92,14 +94,15 @@ class Shared:
         self.ranges = ranges_of(self.prices)
         self.funding = funding_of(series, bool(market.is_perpetual))
         self.sides = 2 if market.is_perpetual else 1
+        self.scratch = Scratch()
 
     def call(self, function: Callable[..., Any], *given: Any) -> Any:
         """Call the compiled twin of a kernel."""
         return _compiled(self.strategy, function)(*given)
 
     def observe(self, values: Any) -> np.ndarray:
-        """Return what the indicators say after each candle."""
-        out = np.empty((self.rows, self.factors.columns))
+        """Return what the indicators say after each candle; to be given back to `scratch`."""
+        out = self.scratch.borrow((self.rows, self.factors.columns), np.float64)
         self.call(observe_rows, values, as_arrays(strategy_start(values)), self.prices, out)
         return out
 
@@ -139,7 +142,7 @@ class _Engine:
     ) -> None:
         """Number the combinations."""
         self.shared, self.factors, self.finished, self.workers = shared, shared.factors, finished, workers
-        self.figures, self.statuses = figures, statuses
+        self.figures, self.statuses, self.lock = figures, statuses, Lock()
         base, risk_base, factors = parameters.values(), risk.values(), shared.factors
         left_seen_by = factors.left_seen_by or factors.observed_by
         self.observed = distinct(grid, base, *factors.observed_by)
@@ -178,19 +181,20 @@ class _Engine:
 
     def _widths(self) -> tuple[np.ndarray, np.ndarray]:
         """Return each stop width, NaN where it changes with the candle, and where those that do stand in `self.width`."""
-        observed = [self.observed.number[first] for first in self.stopped.first]
-        seen: dict[int, np.ndarray] = {}
+        shared = self.shared
+        observed = self.observed.number[self.stopped.first]
         widths, changing, kept = np.full(len(observed), np.nan), np.zeros(len(observed), np.int32), []
-        for number, (one, group) in enumerate(zip(self.stopped.representatives, observed, strict=True)):
-            if group not in seen:
-                seen = {group: self.shared.observe(self.observed.representatives[group])}
-            width = np.empty(self.shared.rows)
-            self.shared.call(width_rows, one, self.shared.prices, seen[group], width)
-            if (width == width[0]).all():
-                widths[number] = width[0]
-            else:
-                changing[number] = len(kept)
-                kept.append(width)
+        for group in np.unique(observed).tolist():
+            seen = shared.observe(self.observed.representatives[group])
+            for number in np.flatnonzero(observed == group).tolist():
+                width = np.empty(shared.rows)
+                shared.call(width_rows, self.stopped.representatives[number], shared.prices, seen, width)
+                if (width == width[0]).all():
+                    widths[number] = width[0]
+                else:
+                    changing[number] = len(kept)
+                    kept.append(width)
+            shared.scratch.give_back(seen)
         self.width = np.array(kept) if kept else np.empty((0, self.shared.rows))
         return widths, changing
 
@@ -206,62 +210,69 @@ class _Engine:
             lefts, left = np.unique(self.left.number[members], return_inverse=True)
             entries, entry = np.unique(self.entered.number[members], return_inverse=True)
             if len(lefts) <= most_lefts and len(entries) <= most_entries:
-                yield lambda members=members: self._build(members)
+                yield partial(self._build, members)
                 continue
             part = left // most_lefts * len(entries) + entry // most_entries
             for each in np.unique(part).tolist():
-                yield lambda members=members[part == each]: self._build(members)
+                yield partial(self._build, members[part == each])
 
     def _build(self, members: np.ndarray) -> Sequence[Callable[[], None]]:
         """Build the tables of some combinations, and return the calls that walk them."""
         shared = self.shared
         lefts, left = np.unique(self.left.number[members], return_inverse=True)
         entries, entry = np.unique(self.entered.number[members], return_inverse=True)
-        next_entry = np.empty((len(entries), shared.rows + 1), np.int32)
-        leave = np.empty((shared.sides, len(lefts), shared.rows), np.int32)
+        next_entry = shared.scratch.borrow((len(entries), shared.rows + 1), np.int32)
+        leave = shared.scratch.borrow((shared.sides, len(lefts), shared.rows), np.int32)
         ready = np.empty(len(entries), np.int64)
         entry_groups = self.observed.number[self.entered.first[entries]]
         left_groups = self.observed.number[self.left.first[lefts]]
         for group in dict.fromkeys([*left_groups.tolist(), *entry_groups.tolist()]):
-            seen = shared.observe(self.observed.representatives[group])
-            for place in np.flatnonzero(entry_groups == group).tolist():
-                values = self.entered.representatives[entries[place]]
+            entering = np.flatnonzero(entry_groups == group).tolist()
+            all_values = [self.entered.representatives[entries[place]] for place in entering]
+            seen = shared.observe(self.factors.loosest(all_values or [self.observed.representatives[group]]))
+            for place, values in zip(entering, all_values, strict=True):
                 ready[place] = shared.call(enter_rows, values, shared.prices, seen, next_entry[place])
             for place in np.flatnonzero(left_groups == group).tolist():
                 values = self.left.representatives[lefts[place]]
                 shared.call(leave_rows, values, shared.prices, seen, leave[:, place])
+            shared.scratch.give_back(seen)
         words = np.empty((len(members), len(WORDS)), np.int32)
         words[:, 0], words[:, 1] = entry, left
         for column, numbers in enumerate(self.pointers, 2):
             words[:, column] = numbers[members]
         words[:, 7] = np.minimum(np.maximum(ready[entry], self.warm_up[members] - 1), shared.rows)
         tables = Tables(next_entry, leave, self.width, self.stop, self.take, self.trail)
-        return [
-            call
-            for zone in range(len(self.calendars))
-            for call in self._walks(zone, members, words, tables)
-        ]
+        chunks = [(zone, chunk) for zone in range(len(self.calendars)) for chunk in self._chunks(zone, members, words)]
+        unfinished = [len(chunks)]
 
-    def _walks(self, zone: int, members: np.ndarray, words: np.ndarray, tables: Tables) -> Iterator[Callable[[], None]]:
-        """Yield calls that walk the combinations of one risk zone, those that share most side by side."""
+        def walk(zone: int, chunk: np.ndarray) -> None:
+            self._walk(zone, members[chunk], words[chunk], tables)
+            with self.lock:
+                unfinished[0] -= 1
+                if unfinished[0] == 0:
+                    shared.scratch.give_back(next_entry, leave)
+
+        return [partial(walk, zone, chunk) for zone, chunk in chunks]
+
+    def _chunks(self, zone: int, members: np.ndarray, words: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the combinations of one risk zone in chunks, those that share most side by side."""
         mine = np.flatnonzero(self.zoned.number[members] == zone)
-        if len(mine) == 0:
-            return
         mine = mine[np.lexsort((words[mine, 3], words[mine, 2], words[mine, 1], words[mine, 0]))]
         size = min(MOST, max(FEWEST, -(-len(mine) // (2 * self.workers))))
         for begin in range(0, len(mine), size):
-            chunk = mine[begin : begin + size]
-            yield lambda chunk=chunk: self._walk(zone, members[chunk], words[chunk], tables)
+            yield mine[begin : begin + size]
 
     def _walk(self, zone: int, order: np.ndarray, words: np.ndarray, tables: Tables) -> None:
         """Walk some combinations."""
         shared = self.shared
+        memories = shared.scratch.borrow((len(order), MEMORY), np.float64)
         self.figures[order] = np.nan
         self.figures[np.ix_(order, _ZEROES)] = 0.0
         shared.call(
             walk_many, shared.market, shared.prices, self.calendars[zone], shared.ranges, shared.funding, tables,
-            self.numbers, words, order, shared.equity, np.empty((len(order), MEMORY)), self.figures, self.statuses,
+            self.numbers, words, order, shared.equity, memories, self.figures, self.statuses,
         )  # fmt: skip
+        shared.scratch.give_back(memories)
         self.finished(order)
 
 
@@ -278,6 +289,6 @@ def _warm_up(parameters: ParameterSet, grid: Grid, names: Sequence[str]) -> np.n
     axes = [name for name in grid.axes if name in names]
     warmed = distinct(grid, parameters.values(), names, lambda one: tuple(getattr(one, name) for name in axes))
     chosen = [grid.values(int(first)) for first in warmed.first]
-    sets = [parameters.with_values({name: each[name] for name in axes}) for each in chosen]
+    sets = [variant(parameters, {name: each[name] for name in axes}) for each in chosen]
     warm_up: np.ndarray = np.array([one.values().warm_up for one in sets], np.int64)[warmed.number]
     return warm_up

@@ -138,16 +138,21 @@ def see_stretch(
     if position.take_ticks != 0:
         may_rise = balance + open_profit(market, position, price_of(market, position.take_ticks)) >= curve.peak
     may_deepen = falls_deeper(curve, at_stop) or is_drawdown(risk, curve.peak, at_stop)
-    if not may_rise and not may_deepen:
+    if may_rise:
+        if position.side == LONG:
+            best = highest(ranges.highest_close, begin, end - 1)
+        else:
+            best = lowest(ranges.lowest_close, begin, end - 1)
+        if balance + open_profit(market, position, best) >= curve.peak:
+            for row in range(begin, end):
+                curve = see(risk, curve, row, balance + open_profit(market, position, prices.close[row]))
+            return curve
+    if not may_deepen:
         return curve
-    best = highest(ranges.highest_close, begin, end - 1)
-    worst = lowest(ranges.lowest_close, begin, end - 1)
-    if position.side != LONG:
-        best, worst = worst, best
-    if balance + open_profit(market, position, best) >= curve.peak:
-        for row in range(begin, end):
-            curve = see(risk, curve, row, balance + open_profit(market, position, prices.close[row]))
-        return curve
+    if position.side == LONG:
+        worst = lowest(ranges.lowest_close, begin, end - 1)
+    else:
+        worst = highest(ranges.highest_close, begin, end - 1)
     equity = balance + open_profit(market, position, worst)
     curve = fall_to(curve, equity)
     if is_drawdown(risk, curve.peak, equity):

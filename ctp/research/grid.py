@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -83,6 +84,14 @@ def full_grid(
     return grid.chosen(kept)._replace(left_out=count - len(kept))
 
 
+def variant(parameters: ParameterSet, accepted: Mapping[str, Any]) -> ParameterSet:
+    """Return a copy with some values that were accepted before; not validated again, which takes longer than a combination."""
+    changed = copy.copy(parameters)
+    for name, value in accepted.items():
+        object.__setattr__(changed, name, value)
+    return changed
+
+
 def _accept(
     strategy: ParameterSet, risk: DynamicRiskManager, axes: Mapping[str, Iterable[Any]], *, is_perpetual: bool
 ) -> dict[str, Sequence[Any]]:
@@ -130,7 +139,7 @@ def _possible(strategy: ParameterSet, grid: Grid) -> tuple[np.ndarray, str]:
             rest, place = divmod(rest, len(grid.axes[name]))
             chosen[name] = grid.axes[name][place]
         try:
-            strategy.with_values(chosen)
+            variant(strategy, chosen).check()
         except InputError as error:
             is_possible[each] = False
             reason = reason or str(error)

@@ -6,7 +6,7 @@ numbers must include `take_profit`, `trailing_stop`, `cooldown` and `warm_up`, w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ctp.core.parameters import ParameterSet
@@ -57,6 +57,7 @@ class Factors(NamedTuple):
     stopped_by: Key
     warmed_by: tuple[str, ...]  # what the warm-up depends on
     columns: int  # doubles in an observation
+    loosest: Callable[[Sequence[Any]], Any]  # numbers with which `observe` says enough for all of these
     left_seen_by: Key | None = None  # what of `observed_by` exit signals depend on, when not all of it
 
 
@@ -146,7 +147,7 @@ register(
         rsi_mean_reversion.describe,
         Factors(
             rsi_mean_reversion.advance,
-            rsi_mean_reversion.observe_all,
+            rsi_mean_reversion.observe,
             rsi_mean_reversion.observation_of,
             rsi_mean_reversion.judge,
             Key(rsi_mean_reversion.OBSERVED_BY, rsi_mean_reversion.observed_by),
@@ -155,6 +156,7 @@ register(
             Key(rsi_mean_reversion.STOPPED_BY, rsi_mean_reversion.stopped_by),
             ("period", "warm_up"),
             len(rsi_mean_reversion.RsiObservation._fields),
+            rsi_mean_reversion.loosest,
             Key(("period",), lambda values: (values.period,)),
         ),
     )

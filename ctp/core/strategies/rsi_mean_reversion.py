@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from ctp.core.indicators import NO_ATR, NO_RSI, AtrState, RsiState, Window, atr, mean, mean_before_last, push, rsi
@@ -92,9 +93,7 @@ def start(strategy: Any) -> RsiIndicators:
 def step(strategy: Any, memory: RsiIndicators, candle: Candle) -> tuple[RsiIndicators, Signal]:
     """Advance by one closed candle and say what the strategy wants at its close."""
     memory = advance(strategy, memory, candle)
-    value = memory.rsi.value
-    is_entry_near = value <= strategy.oversold or value >= strategy.overbought
-    return memory, judge(strategy, observe(strategy, memory, is_entry_near), candle)
+    return memory, judge(strategy, observe(strategy, memory), candle)
 
 
 @kernel
@@ -112,8 +111,17 @@ def advance(strategy: Any, memory: RsiIndicators, candle: Candle) -> RsiIndicato
 
 
 @kernel
-def observe(strategy: Any, memory: RsiIndicators, is_entry_near: bool) -> RsiObservation:
-    """Return what the indicators say after a candle; the means cost a window each and are left out unless asked for."""
+def is_entry_near(strategy: Any, value: float) -> bool:
+    """Return whether the RSI stands at a level at which a position may be entered."""
+    low_side = LONG_ONLY if strategy.signal == 0 else SHORT_ONLY
+    if value <= strategy.oversold and (strategy.direction == BOTH or strategy.direction == low_side):
+        return True
+    return value >= strategy.overbought and strategy.direction != low_side
+
+
+@kernel
+def observe(strategy: Any, memory: RsiIndicators) -> RsiObservation:
+    """Return what the indicators say after a candle; the means cost a window each and are left out where no entry is near."""
     # NaN is the only value that differs from itself: an indicator that is not defined yet.
     ready = memory.rsi.value == memory.rsi.value
     if strategy.volume_factor > 0.0 and memory.volumes.seen <= strategy.volume_window:
@@ -124,7 +132,7 @@ def observe(strategy: Any, memory: RsiIndicators, is_entry_near: bool) -> RsiObs
         ready = False
     volume_mean = NAN
     trend = NAN
-    if is_entry_near:
+    if is_entry_near(strategy, memory.rsi.value):
         if strategy.volume_factor > 0.0:
             volume_mean = mean_before_last(memory.volumes)
         if strategy.trend_window > 0:
@@ -132,12 +140,6 @@ def observe(strategy: Any, memory: RsiIndicators, is_entry_near: bool) -> RsiObs
     return RsiObservation(
         1.0 if ready else 0.0, memory.rsi.value, memory.rsi.previous, volume_mean, trend, memory.atr.value
     )
-
-
-@kernel
-def observe_all(strategy: Any, memory: RsiIndicators) -> RsiObservation:
-    """Return everything the indicators say, whatever the levels are."""
-    return observe(strategy, memory, True)
 
 
 @kernel
@@ -218,6 +220,16 @@ def observed_by(values: Any) -> tuple[Any, ...]:
     """Return what the observations depend on."""
     volume_window = values.volume_window if values.volume_factor > 0.0 else 0
     return (values.period, volume_window, values.trend_window, values.stop_atr > 0.0)
+
+
+def loosest(values: Sequence[Any]) -> Any:
+    """Return numbers whose entries are near wherever those of any of the values are."""
+    sides = {(each.direction, each.signal) for each in values}
+    return values[0]._replace(
+        oversold=max(each.oversold for each in values),
+        overbought=min(each.overbought for each in values),
+        direction=values[0].direction if len(sides) == 1 else BOTH,
+    )
 
 
 def entered_by(values: Any) -> tuple[Any, ...]:
