@@ -1,6 +1,7 @@
 """Between floats and whole steps: lots and ticks. Pure.
 
-A step is an integer or 1 ÷ an integer. Rounding forgives a billionth of a step, so that 0.3 ÷ 0.1 is three lots.
+A step is an integer or 1 ÷ an integer; what would be divided by 1 is not: a division costs a sweep as much as all else here.
+Rounding forgives a billionth of a step, so that 0.3 ÷ 0.1 is three lots.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ def price_of(market: Market, ticks: int) -> float:
 @kernel
 def lots_below(market: Market, size: float) -> int:
     """Round a size down to whole lots."""
-    steps = size * market.lot_divisor if market.lot_multiple == 1 else size / market.lot_multiple
-    return math.floor(steps + FORGIVEN)
+    lots = size * market.lot_divisor if market.lot_multiple == 1 else size / market.lot_multiple
+    return math.floor(lots + FORGIVEN)
 
 
 @kernel
 def ticks_below(market: Market, price: float) -> int:
     """Round a price down to whole ticks."""
-    steps = price * market.tick_divisor if market.tick_multiple == 1 else price / market.tick_multiple
-    return math.floor(steps + FORGIVEN)
+    ticks = price * market.tick_divisor if market.tick_multiple == 1 else price / market.tick_multiple
+    return math.floor(ticks + FORGIVEN)
 
 
 @kernel
 def ticks_above(market: Market, price: float) -> int:
     """Round a price up to whole ticks."""
-    steps = price * market.tick_divisor if market.tick_multiple == 1 else price / market.tick_multiple
-    return math.ceil(steps - FORGIVEN)
+    ticks = price * market.tick_divisor if market.tick_multiple == 1 else price / market.tick_multiple
+    return math.ceil(ticks - FORGIVEN)

@@ -183,7 +183,8 @@ class _Engine:
         """Return each stop width, NaN where it changes with the candle, and where those that do stand in `self.width`."""
         shared = self.shared
         observed = self.observed.number[self.stopped.first]
-        widths, changing, kept = np.full(len(observed), np.nan), np.zeros(len(observed), np.int32), []
+        widths, changing = np.full(len(observed), np.nan), np.zeros(len(observed), np.int32)
+        kept: list[np.ndarray] = []
         for group in np.unique(observed).tolist():
             seen = shared.observe(self.observed.representatives[group])
             for number in np.flatnonzero(observed == group).tolist():

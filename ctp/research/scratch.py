@@ -24,7 +24,7 @@ class Scratch:
         with self._lock:
             fitting = [place for place, each in enumerate(self._free) if size <= len(each) <= 2 * size]
             buffer = self._free.pop(fitting[0]) if fitting else np.empty(size, np.uint8)
-            array = buffer[:size].view(dtype).reshape(shape)
+            array: np.ndarray = buffer[:size].view(dtype).reshape(shape)
             self._lent[id(array)] = buffer
         return array
 

@@ -59,8 +59,8 @@ def test_an_unchanged_copy_is_equal(copy: Path) -> None:
         ("fills", "stop_reference = min(candle.open, stop)", "stop_reference = stop"),
         ("fills", "return market.fee_rate * size * price", "return market.fee_rate * (size * price)"),
         ("fills", "return market.liquidation_fee * size * price", "return taker_fee(market, size, price)"),
-        ("steps", "market.lot_multiple + FORGIVEN)", "market.lot_multiple + 1.0)"),
-        ("steps", "math.ceil(price", "math.floor(price"),
+        ("steps", "math.floor(lots + FORGIVEN)", "math.floor(lots + 1.0)"),
+        ("steps", "math.ceil(ticks", "math.floor(ticks"),
     ],
     ids=["buy price", "stop gapped through", "fee in another order", "liquidation fee", "one lot too many", "tick rounding"],
 )
