@@ -14,6 +14,7 @@ from ctp.backup.manifest import CONFIGURATION, FULL, INCREMENTAL
 from ctp.backup.points import Point, list_points
 from ctp.backup.target import LocalTarget
 from ctp.config import Settings
+from ctp.logs import redact_fields
 from ctp.storage.tables import backup_checks, jobs, users
 
 DRILL, VERIFICATION, REMOTE, SHEET = "drill", "verification", "remote", "sheet"
@@ -124,7 +125,7 @@ def note_check(
     connection: sa.Connection, kind: str, backup: str, now_ms: int, ok: bool, summary: str, **facts: object
 ) -> None:
     """Write down the result of a check."""
-    told = json.dumps({"summary": summary, **facts}, ensure_ascii=False)
+    told = json.dumps(redact_fields({"summary": summary, **facts}), ensure_ascii=False)
     connection.execute(sa.insert(backup_checks).values(kind=kind, at=now_ms, backup=backup, ok=ok, facts=told))
 
 

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import errno
+import logging
 import threading
 import time
 import zipfile
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from ctp.accounts.audit import record
 from ctp.accounts.passwords import accept_password
 from ctp.accounts.rights import machine
 from ctp.accounts.tokens import TokenSigner
 from ctp.accounts.trading_accounts import NewAccount, create_account
 from ctp.accounts.users import add_user
 from ctp.accounts.vault import ExchangeKey, KeyPermissions, Vault
+from ctp.accounts.visible import Visible
 from ctp.backup import create
 from ctp.backup.configuration import note_file
+from ctp.backup.create import make_backup
 from ctp.backup.keys import BackupKeys
 from ctp.backup.pieces import open_archive
 from ctp.backup.points import list_points
 from ctp.backup.restore import build_file
+from ctp.backup.state import note_check
 from ctp.backup.target import LocalTarget
 from ctp.backup.user_export import export_user
 from ctp.backup.verify import verify_backup
 from ctp.config import Settings
 from ctp.errors import StorageUnavailable
+from ctp.logs import logger, start_logging
+from ctp.notifiers.outbox import tell_user
+from ctp.reports.backups import installed_sections
+from ctp.reports.extract import extract, read_scope, reader_of
+from ctp.reports.periods import period_of
+from ctp.scheduler import history
 from ctp.storage.database import Database
 from ctp.storage.tables import audit_log, users
 from tests.backup.made import HOUR, NOW, back_up, home_at, opened
+from tests.reports.world import NOW as MADE
+from tests.reports.world import Trading, add_account, make_world
 
 ME = machine("cli")
 CANARIES = {
@@ -83,6 +97,54 @@ def test_no_planted_secret_is_in_an_archive_closed_or_opened_nor_in_an_export(li
             assert secret.encode() not in content, what
         for name, secret_file in files.items():
             assert secret_file not in content, name
+
+
+def test_secrets_that_errors_repeat_reach_no_log_notice_report_export_or_archive(tmp_path: Path) -> None:
+    """An exchange, a mail server and a job that quote a key, a password and a token back at us, everywhere they can."""
+    (tmp_path / "home").mkdir()
+    world = make_world(tmp_path / "home")
+    settings, database = world.settings, world.database
+    account = add_account(world, "alice", "a")
+    trading = Trading(world, account, MADE // HOUR * HOUR - 3 * 24 * HOUR, seed=5)
+    trading.run(MADE // HOUR * HOUR, 8)
+    trading.save()
+    key = ExchangeKey(CANARIES["exchange key"], CANARIES["exchange secret"])
+    said = f"-2015 {key.api_key} signed with {key.secret}; bot {CANARIES['telegram']}"
+    with database.transaction() as connection:
+        Vault(settings.keys).store(connection, ME, account, key, KeyPermissions(), NOW)
+        tell_user(connection, world.user("alice"), "system_error", {"reason": said}, "leak", MADE, account, urgent=True)
+        history.register(connection, {"reports": ("every 60 s", NOW)}, NOW)
+        run = history.claim(connection, "reports", NOW, NOW + 1, "here", NOW)
+        assert run is not None
+        history.end(connection, run, history.FAILED, NOW, said)
+        note_check(connection, "remote", "", NOW, False, said, problems=[said])
+        record(connection, ME, "key.refused", f"account:{account}", NOW, reason=said)
+    start_logging("bot", settings.log_folder, level="DEBUG", console=False)
+    try:
+        logger("ctp.test").error("exchange_refused", answer=said, nested={"why": [said]})
+        logging.getLogger("ccxt").error("signed %s", said)
+    finally:
+        start_logging("bot", None, console=False, level="WARNING")
+    (tmp_path / "extract").mkdir()
+    with database.reading() as connection:
+        actor, reader = reader_of(connection, world.user("alice"))
+        scope = read_scope(Visible(connection, actor), account)
+        period = period_of("daily", date(2026, 5, 1), scope.zone)
+        sections = installed_sections(settings, world.clock)
+        extract(connection, settings, scope, reader, period, sections, tmp_path / "extract", MADE)
+    export_user(settings, database, ME, "alice", tmp_path / "alice.zip", NOW)
+    made = make_backup(settings, database, LocalTarget(settings.backups), "full", NOW).manifest
+    archive = open_archive(LocalTarget(settings.backups), made.id, BackupKeys(settings.keys))
+    seen = {f"archive, {table.name}": repr(list(archive.rows(table))).encode() for table in made.tables}
+    for folder in (settings.log_folder, tmp_path / "extract"):
+        seen |= {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    with zipfile.ZipFile(tmp_path / "alice.zip") as export:
+        seen |= {f"export, {name}": export.read(name) for name in export.namelist()}
+    assert b"exchange_refused" in b"".join(seen.values()) and b"-2015" in b"".join(seen.values())
+    for place, content in seen.items():
+        for what in ("exchange key", "exchange secret", "telegram"):
+            assert CANARIES[what].encode() not in content, (place, what)
+    database.close()
 
 
 def test_writers_go_on_during_a_backup_and_the_archive_is_of_one_moment(
