@@ -90,6 +90,7 @@ def trades_of_backtest(connection: sa.Connection, account: AccountView, feed: Fe
         mark=mark,
         funding=funding,
         equity=replay.capital,
+        is_trial=False,
     )
     return [_record(account, trade) for trade in result.closed_trades]
 

@@ -96,6 +96,7 @@ def compute(request: Mapping[str, Any]) -> dict[str, Any]:
         mark=marks,
         funding=funding,
         equity=request["equity"],
+        is_trial=False,
     )
     months = _months(result.time, result.equity_values, risk.zone_offset, [one for one in result.months if one.is_full])
     told = result.to_dict()

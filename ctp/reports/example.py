@@ -62,7 +62,8 @@ def _run(candles: int, seed: int) -> Any:
     columns = GeneratedFeed((SYMBOL,), HOUR_MS, seed).candles(SYMBOL, DEFAULT_START_MS, last)
     time, open_, high, low, close, volume = (column.copy() for column in columns)
     market = Candles.checked(SYMBOL, "1h", "generated", time, open_, high, low, close, volume)
-    return backtest(strategy, DynamicRiskManager(max_drawdown=1.0), market, costs=costs("binanceusdm"), equity=CAPITAL)
+    risk = DynamicRiskManager(max_drawdown=1.0)
+    return backtest(strategy, risk, market, costs=costs("binanceusdm"), equity=CAPITAL, is_trial=False)
 
 
 def _trade(one: dict[str, Any]) -> TradeRow:

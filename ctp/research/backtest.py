@@ -50,16 +50,24 @@ def backtest(
     mark: Candles | Sequence[Candles] = (),
     funding: FundingRates | Sequence[FundingRates] = (),
     equity: float = 10_000.0,
+    is_trial: bool = True,
 ) -> BacktestResult:
     """Run a strategy over candles and return its trades, equity and figures.
 
     candles: one symbol, or several of one exchange and timeframe for one account. mark, funding: of the same symbols, where
     there are any. costs and rules: for all symbols, or by symbol; without rules, steps of 1e-8 and no minimum are used and
-    the result says so. equity: start capital in quote units.
+    the result says so. equity: start capital in quote units. is_trial: somebody looks at the outcome to choose by it, so the
+    trial ledger counts it, where there is a database; reports and proofs say no.
     Raises InputError naming the field, the value and the bound.
     """
     prepared = prepare(strategy, risk, candles, costs, rules, mark, funding, equity)
-    return run_bar_loop(prepared, prepared.strategy, prepared.risk)
+    result = run_bar_loop(prepared, prepared.strategy, prepared.risk)
+    if is_trial:
+        from ctp.research.trial_ledger import note_trials
+
+        sharpe = result.figures["sharpe"]
+        note_trials(prepared, None, np.array([math.nan if sharpe is None else sharpe]))
+    return result
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

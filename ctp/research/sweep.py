@@ -26,6 +26,7 @@ from ctp.research.event_walk import NEEDS_BAR_LOOP
 from ctp.research.grid import Grid, full_grid
 from ctp.research.progress import progress_bar
 from ctp.research.sweep_result import EVENTS, SweepResult
+from ctp.research.trial_ledger import note_trials
 
 LIQUIDATION_IN_REACH = "liquidation in reach"
 
@@ -49,6 +50,7 @@ def sweep(
 
     strategy, risk: what is not on an axis. axes (or grid): a parameter of either and the values to try, such as
     `period=range(5, 41), stop_loss=[0.01, 0.02]`. The rest as for `backtest`. workers: threads, all cores unless given.
+    What was tried is noted in the trial ledger, where there is a database.
     Raises InputError naming the axis and the value before anything runs.
     """
     prepared = prepare(strategy, risk, candles, costs, rules, mark, funding, equity)
@@ -57,6 +59,7 @@ def sweep(
     )
     with progress_bar("Sweeping", combinations.total, quiet=quiet) as advance:
         figures, engines = run_grid(prepared, combinations, workers=workers, advance=advance)
+    note_trials(prepared, combinations, figures[:, FIGURES.index("sharpe")])
     return SweepResult(prepared=prepared, grid=combinations, figures=figures, engines=engines)
 
 

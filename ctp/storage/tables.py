@@ -492,6 +492,29 @@ notice_settings = sa.Table(
     sa.Column("enabled", sa.Boolean, nullable=False),
 )
 
+# --- research (writers: notebooks and the command line, any of them) --------------------------------------------------
+
+# What was ever tried, to tell skill from luck: a row for each set of symbols, timeframe and span of whole months.
+trials = sa.Table(
+    "trials",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("symbols", sa.String(512), nullable=False),  # in order, separated by commas
+    sa.Column("timeframe", sa.String(8), nullable=False),
+    sa.Column("first_time", Time, nullable=False),
+    sa.Column("end_time", Time, nullable=False),
+    sa.Column("runs", sa.BigInteger, nullable=False),  # the same parameters as often as they ran
+    sa.Column("distinct", Double, nullable=False),
+    sa.Column("defined", Double, nullable=False),  # distinct ones with a Sharpe ratio, and its moments (annual)
+    sa.Column("total", Double, nullable=False),
+    sa.Column("squares", Double, nullable=False),
+    sa.Column("sketch", sa.LargeBinary, nullable=False),  # the smallest fingerprints, each with its Sharpe ratio
+    sa.Column("sets", sa.LargeBinary, nullable=False),  # a few parameter sets whole: JSON under zlib
+    sa.Column("updated_at", Time, nullable=False),
+    sa.UniqueConstraint("symbols", "timeframe", "first_time", "end_time"),
+    sa.Index("ix_trials_timeframe_first_time", "timeframe", "first_time"),
+)
+
 # --- the scheduler's work (writer: backup) ----------------------------------------------------------------------------
 
 jobs = sa.Table(

@@ -24,15 +24,16 @@ from ctp.research.ratios import DAYS_A_YEAR
 from ctp.research.result import BacktestResult
 from ctp.research.sweep import run_grid
 from ctp.research.sweep_result import EVENTS, SweepResult
+from ctp.research.trial_ledger import past_trials, sketch_of, united
 from ctp.research.validation import verdict as judge
 from ctp.research.validation.bootstrap import bands, reality_check
 from ctp.research.validation.cross_validation import cross_validation
+from ctp.research.validation.effective import effective_trials
 from ctp.research.validation.outcome import Bands, DeflatedSharpe, Validation, WalkForward, plain
 from ctp.research.validation.overfitting import overfitting
 from ctp.research.validation.sample import Sample, longest_warm_up, sample_of
 from ctp.research.validation.sharpe import (
     annual,
-    clusters_of,
     deflated_sharpe,
     expected_best,
     moments,
@@ -87,7 +88,7 @@ def validate(
         rolling, _, _ = walker.walk(ROLLING, folds)
     stressed = stresses(walker, anchored, choices)
     held = _longest_days(walker, candidate, courses)
-    deflated = _deflated(swept, best, sample, is_single)
+    deflated = _deflated(swept, best, sample, is_single, warm_rows)
     checked = reality_check(sample.daily, seed)
     overfit = overfitting(sample.daily)
     crossed = cross_validation(sample.daily, folds, held)
@@ -194,33 +195,35 @@ def _longest_days(walker: Walker, candidate: int, courses: list[Course | None]) 
     return ceil_days(max([own, *(course.longest_ms for course in courses if course is not None)]))
 
 
-def _deflated(swept: SweepResult, best: BacktestResult, sample: Sample, is_single: bool) -> DeflatedSharpe:
-    """Return the candidate's Sharpe ratio against luck among all trials."""
+def _deflated(swept: SweepResult, best: BacktestResult, sample: Sample, is_single: bool, warm_rows: int) -> DeflatedSharpe:
+    """Return the candidate's Sharpe ratio against luck among all trials: those of the ledger and those at hand."""
     found = moments(daily_of(best.time, best.equity_values, best.risk.zone_offset)[1])
-    sharpes = swept.figures[:, FIGURES.index("sharpe")]
-    defined = sharpes[np.isfinite(sharpes)]
-    spread = float(defined.std(ddof=1)) if len(defined) > 1 else 0.0
-    trials, runs, from_ledger = (1.0 if is_single else float(len(swept))), 1 if is_single else len(swept), False
-    clusters = int(clusters_of(sample.daily).max()) + 1
-    effective = max(1.0, min(trials, clusters * max(1.0, trials / len(swept))))
+    own = sketch_of(best.strategy, best.risk, None, np.array([annual(found.sharpe)]))
+    if not is_single:
+        prepared = swept.prepared
+        own = sketch_of(prepared.strategy, prepared.risk, swept.grid, swept.figures[:, FIGURES.index("sharpe")])
+    past = past_trials(swept.prepared)
+    every = own if past is None else united([own, past])
+    looked_at = sample._replace(daily=sample.daily[:, :1]) if is_single else sample
+    clusters, sampled, effective = effective_trials(swept.prepared, looked_at, own, every, warm_rows)
     year = math.sqrt(DAYS_A_YEAR)
-    luck = expected_best(spread / year, effective)
-    probability = deflated_sharpe(found, spread / year, effective)
+    luck = expected_best(every.spread / year, effective)
+    probability = deflated_sharpe(found, every.spread / year, effective)
     return DeflatedSharpe(
         probability=None if math.isnan(probability) else probability,
         sharpe=None if math.isnan(found.sharpe) else annual(found.sharpe),
         luck=annual(luck),
-        trials=trials,
-        runs=runs,
+        trials=every.distinct,
+        runs=own.runs if past is None else max(own.runs, past.runs),
         effective_trials=effective,
         clusters=clusters,
-        sampled=len(sample.numbers),
-        spread=spread,
+        sampled=sampled,
+        spread=every.spread,
         days=found.days,
         skewness=found.skewness,
         kurtosis=found.kurtosis,
         days_needed=track_record_needed(found, luck),
-        from_ledger=from_ledger,
+        from_ledger=past is not None,
     )
 
 

@@ -126,3 +126,15 @@ def clusters_of(returns: np.ndarray, threshold: float = 0.5) -> np.ndarray:
         cluster[joins] = len(leaders)
         leaders.append(trial)
     return cluster
+
+
+def unseen_too(cluster: np.ndarray) -> float:
+    """Return how many clusters there are, those among them that a sample of trials missed.
+
+    Chao's lower bound K + f1 (f1 − 1) ÷ (2 (f2 + 1)), f1 and f2 the clusters with one and with two members.
+    Source: Chao, Nonparametric Estimation of the Number of Classes in a Population, Scandinavian Journal of Statistics 11
+    (1984), bias-corrected form.
+    """
+    members = np.bincount(cluster)
+    once, twice = int((members == 1).sum()), int((members == 2).sum())
+    return len(members) + once * (once - 1) / (2.0 * (twice + 1.0))
