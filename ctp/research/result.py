@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import plotly.graph_objects
     import vectorbt
 
+    from ctp.market.history import Time
+
 TRADE_COLUMNS = (
     "symbol",
     "side",
@@ -193,23 +195,50 @@ class BacktestResult:
         )
         _write_csv(file, ("time", "equity"), rows)
 
-    def plot(self) -> plotly.graph_objects.Figure:
+    @property
+    def excursions(self) -> pd.DataFrame:
+        """Return how far each closed trade went against us and for us, in R."""
+        from ctp.research.excursions import excursions
+
+        return excursions(self)
+
+    def plot(self, language: str = "en") -> plotly.graph_objects.Figure:
         """Return candles with entries and exits, and equity with its drawdown under it."""
         from ctp.research.plots import plot_result
 
-        return plot_result(self)
+        return plot_result(self, language)
 
-    def plot_months(self) -> plotly.graph_objects.Figure:
+    def plot_equity(self, language: str = "en") -> plotly.graph_objects.Figure:
+        """Return equity with its drawdown under it."""
+        from ctp.research.plots import plot_equity
+
+        return plot_equity(self, language)
+
+    def plot_trades(
+        self, language: str = "en", *, symbol: str | None = None, start: Time | None = None, end: Time | None = None
+    ) -> plotly.graph_objects.Figure:
+        """Return candles with each trade from entry to exit and its stop; the last trades unless a stretch is given."""
+        from ctp.research.plots import plot_trades
+
+        return plot_trades(self, language, symbol=symbol, start=start, end=end)
+
+    def plot_months(self, language: str = "en") -> plotly.graph_objects.Figure:
         """Return a heatmap of monthly returns beside the 5–10 % target."""
         from ctp.research.plots import plot_months
 
-        return plot_months(self)
+        return plot_months(self, language)
 
-    def plot_r_multiples(self) -> plotly.graph_objects.Figure:
+    def plot_excursions(self, language: str = "en") -> plotly.graph_objects.Figure:
+        """Return how far trades went against us and for us, in units of the risk taken."""
+        from ctp.research.plots import plot_excursions
+
+        return plot_excursions(self, language)
+
+    def plot_r_multiples(self, language: str = "en") -> plotly.graph_objects.Figure:
         """Return a histogram of what trades earned, in units of the risk taken."""
         from ctp.research.plots import plot_r_multiples
 
-        return plot_r_multiples(self)
+        return plot_r_multiples(self, language)
 
     def to_vectorbt(self) -> vectorbt.Portfolio:
         """Return a vectorbt Portfolio made of the finished orders; it computes no signal of its own."""

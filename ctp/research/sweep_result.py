@@ -98,17 +98,19 @@ class SweepResult:
         """Return a vectorbt Portfolio of one combination's finished orders."""
         return self.backtest(number).to_vectorbt()
 
-    def heatmap(self, x: str, y: str, figure: str = "sharpe", how: str = "median") -> plotly.graph_objects.Figure:
+    def heatmap(
+        self, x: str, y: str, figure: str = "sharpe", how: str = "median", language: str = "en"
+    ) -> plotly.graph_objects.Figure:
         """Return a figure over two axes; over all others their `how` (median, max, min, mean): a plateau shows in the median."""
         from ctp.research.plots import plot_heatmap
 
-        return plot_heatmap(self, x, y, figure, how)
+        return plot_heatmap(self, x, y, figure, how, language)
 
-    def parallel(self, figure: str = "sharpe", count: int = 500) -> plotly.graph_objects.Figure:
+    def parallel(self, figure: str = "sharpe", count: int = 500, language: str = "en") -> plotly.graph_objects.Figure:
         """Return the best combinations as lines through all axes."""
         from ctp.research.plots import plot_parallel
 
-        return plot_parallel(self, figure, count)
+        return plot_parallel(self, figure, count, language)
 
     def to_dict(self, by: str = "sharpe", count: int = 10) -> dict[str, Any]:
         """Return the best rows and the notes, ready for JSON: undefined is null, infinite is "inf"."""

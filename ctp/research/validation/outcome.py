@@ -261,6 +261,12 @@ class Validation:
 
         return draw(self, language)
 
+    def plot_walk_forward(self, language: str = "en") -> plotly.graph_objects.Figure:
+        """Return the folds as a strip: what each was chosen on and what it then earned."""
+        from ctp.research.plots import plot_walk_forward
+
+        return plot_walk_forward(self, language)
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the curves, ready for JSON."""
         found: dict[str, Any] = {
