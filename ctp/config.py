@@ -201,6 +201,13 @@ class ReportSettings(_Section):
     memory_mb: Annotated[int, Field(ge=512)] = 3072
 
 
+class DiskSettings(_Section):
+    """When the disk counts as full, and what is given up then."""
+
+    short_mb: Annotated[int, Field(ge=10)] = 100
+    ballast_mb: Annotated[int, Field(ge=0, le=100_000)] = 200  # 0: none
+
+
 class RetentionSettings(_Section):
     """How long rows stay in the database. Ledger and audit log are never pruned and have no setting."""
 
@@ -285,6 +292,7 @@ class Settings(_Section):
     notices: NoticeSettings = NoticeSettings()
     telegram: TelegramSettings = TelegramSettings()
     reporting: ReportSettings = ReportSettings()
+    disk: DiskSettings = DiskSettings()
     retention: RetentionSettings = RetentionSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     heartbeat: HeartbeatSettings = HeartbeatSettings()

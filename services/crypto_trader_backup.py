@@ -1,4 +1,4 @@
-"""crypto-trader-backup: runs the jobs, delivers notices, watches the bot and the web."""
+"""crypto-trader-backup: runs the jobs, delivers notices, watches the bot, the web and the disk."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from ctp.clock import SystemClock
 from ctp.config import Settings
 from ctp.lifetime import this_process
 from ctp.notifiers.channels import build_worker
+from ctp.notifiers.room_watch import keep_room
 from ctp.notifiers.watchdog import keep_watch
 from ctp.scheduler.scheduler import Scheduler
 from ctp.storage.database import Database
+from ctp.storage.room import Room
 from services.jobs import all_jobs
 from services.program import run_program
 
@@ -38,6 +40,7 @@ async def run(settings: Settings) -> None:
             group.create_task(worker.run())
             if listener is not None:
                 group.create_task(listener.run())
+            group.create_task(keep_room(database, clock, Room(settings.home, settings.disk)))
             group.create_task(keep_watch(database, clock, ("bot", "web")))
             if settings.heartbeat.url_file is not None:
                 group.create_task(keep_calling(database, clock, settings.heartbeat, address))

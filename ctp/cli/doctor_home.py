@@ -13,10 +13,10 @@ from pathlib import Path
 from ctp.cli.findings import Finding
 from ctp.config import Settings
 from ctp.errors import CtpError
+from ctp.storage.room import BALLAST
 
-SPACE_WRONG_MB, SPACE_WARNING_MB, BALLAST_MB = 200, 2000, 200
+SPACE_WARNING_MB = 2000
 SILENT_AFTER_S = 30
-BALLAST = "ballast"
 _SHOWN = 3
 
 
@@ -43,17 +43,22 @@ def _room(settings: Settings) -> Iterator[Finding]:
         return
     free_mb = shutil.disk_usage(existing).free // 1_000_000
     remedy = f"make room on the disk of {home}; without it the bot takes no entries"
-    if free_mb < SPACE_WRONG_MB:
+    if free_mb < settings.disk.short_mb:
         yield Finding("disk", "wrong", f"{free_mb} MB free", remedy)
     elif free_mb < SPACE_WARNING_MB:
         yield Finding("disk", "warning", f"{free_mb} MB free", remedy)
     else:
         yield Finding("disk", "ok", f"{free_mb} MB free in {home}")
-    if (home / BALLAST).is_file():
-        yield Finding("ballast", "ok", f"delete {home / BALLAST} when the disk is full, and mend the cause")
-    elif home.is_dir():
-        remedy = f"fallocate -l {BALLAST_MB}M {home / BALLAST}"
-        yield Finding("ballast", "warning", "there is no file to delete when the disk is full", remedy)
+    ballast, wanted_mb = home / BALLAST, settings.disk.ballast_mb
+    if ballast.is_file():
+        held_mb = ballast.stat().st_blocks * 512 // 1_000_000
+        if held_mb < ballast.stat().st_size // 1_100_000:
+            yield Finding("ballast", "warning", f"{ballast} holds only {held_mb} MB", "use a file system that reserves blocks")
+        else:
+            yield Finding("ballast", "ok", f"{held_mb} MB are given up when the disk is full, so that exits can be written")
+    elif wanted_mb and home.is_dir():
+        remedy = "./run up: crypto-trader-backup makes it when there is room to spare"
+        yield Finding("ballast", "warning", "there is no file to give up when the disk is full", remedy)
 
 
 def _readable(settings: Settings) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ exchange, everything else is in the database, and starting is recovery.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import resource
 import sys
@@ -23,6 +24,7 @@ from ctp.logs import logger
 from ctp.market.series import timeframe_ms
 from ctp.storage.database import Database
 from ctp.storage.leases import beat
+from ctp.storage.room import Room
 from ctp.storage.tables import accounts, exchange_keys
 from ctp.trading import commands
 from ctp.trading.binance_streams import AccountStream
@@ -105,6 +107,7 @@ class Bot:
         self._followed: dict[tuple[str, str], frozenset[tuple[str, str]]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._lag_ms = 0.0
+        self._room = Room(settings.home, settings.disk)
         self._log = logger("ctp.trading.bot")
 
     async def work(self) -> None:
@@ -130,6 +133,8 @@ class Bot:
     async def _stay_alive(self) -> None:
         """Renew the lease and tell that the process lives."""
         while True:
+            with contextlib.suppress(OSError):  # a disk that cannot be asked is told by what cannot be written
+                await asyncio.to_thread(self._room.look)
             await self._leadership.renew()
             details = {
                 "accounts": len(self._workers),
@@ -150,6 +155,8 @@ class Bot:
         at_work = [one for one in self._workers.values() if one.desk.status in (RUNNING, PAUSED)]
         if any(one.desk.is_exchange_down for one in at_work):
             return "an exchange cannot be reached"
+        if self._room.is_short:
+            return "the disk is full"
         return "" if all(one.engine.is_ready for one in at_work) else "an account is recovering"
 
     async def _watch_clock(self) -> None:
@@ -228,6 +235,7 @@ class Bot:
             settings=self._settings.trading,
             checkpoint=self._checkpoint,
             is_leader=self._leadership.is_leader,
+            has_room=lambda: not self._room.is_short,
         )
         engine = Engine(desk, venue.market)
         if venue.market.exchange_clock.measurements == 0:

@@ -53,6 +53,7 @@ class Desk:
     settings: TradingSettings
     checkpoint: Checkpoint = pass_by
     is_leader: Callable[[], bool] = lambda: True
+    has_room: Callable[[], bool] = lambda: True  # on the disk; without it nothing is begun, what is open can be ended
     status: str = STOPPED
     rules: Rules | None = None
     view: View | None = None
@@ -96,7 +97,7 @@ class Desk:
 
     def may_enter(self) -> bool:
         """Return whether an entry may leave now; a command changes it while orders are being sent."""
-        return self.status == RUNNING
+        return self.status == RUNNING and self.has_room()
 
     def nudge(self, symbol: str = "") -> None:
         """Ask for a look at the exchange soon: at one symbol, or at everything."""
