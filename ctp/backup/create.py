@@ -81,17 +81,18 @@ def make_backup(
     *,
     patience_s: float = 0.0,
     checkpoint: Checkpoint = pass_by,
+    may_be_older: bool = False,
 ) -> Made:
     """Make a backup and read it back.
 
     kind: full, incremental or config. An incremental one stands on the newest full one of the same day in the
     operator's zone; without any it becomes a full one. patience_s: how long another run may take to end.
-    checkpoint: called wherever the process may die.
+    checkpoint: called wherever the process may die. may_be_older: the schema, because it is about to be brought up to date.
     Raises BackupDamaged when what was written cannot be read back, StateConflict when another is at work,
     StorageUnavailable when there is no room.
     """
     try:
-        return _make(settings, database, target, kind, now_ms, patience_s, checkpoint)
+        return _make(settings, database, target, kind, now_ms, patience_s, checkpoint, may_be_older)
     except OSError as error:
         raise StorageUnavailable(f"{target.address}: {error.strerror or error}; earlier backups are whole") from error
 
@@ -104,6 +105,7 @@ def _make(
     now_ms: int,
     patience_s: float,
     checkpoint: Checkpoint,
+    may_be_older: bool,
 ) -> Made:
     """Make a backup and read it back, with every other run kept out."""
     if database.revision() is None:
@@ -116,7 +118,7 @@ def _make(
         base = _base(target, keys, now_ms, settings.scheduler.zone) if kind == INCREMENTAL else None
         if kind == INCREMENTAL and base is None:
             kind = FULL
-        made = _Maker(settings, database, target, keys, kind, now_ms, base, checkpoint).make()
+        made = _Maker(settings, database, target, keys, kind, now_ms, base, checkpoint, may_be_older).make()
         checkpoint("named")
         damages = verify_backup(target, made.manifest.id, keys, only_own=True)
         if damages:
@@ -160,8 +162,10 @@ class _Maker:
         now_ms: int,
         base: tuple[Manifest, Sealer] | None,
         checkpoint: Checkpoint,
+        may_be_older: bool,
     ) -> None:
         """Take what the backup is made of; a chain has one key and one salt."""
+        self.may_be_older = may_be_older
         self.settings, self.database, self.target, self.checkpoint = settings, database, target, checkpoint
         self.kind, self.now_ms, self.base = kind, now_ms, base
         moment = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -215,7 +219,7 @@ class _Maker:
         """Store every group of the database that is not stored yet; returns its schema and its tables."""
         found: list[tuple[str, tuple[str, ...], list[StoredGroup]]] = []
         with self.database.reading() as connection:
-            whole = executor.submit(self.database.check)  # SQLite reads its file through, beside us
+            whole = executor.submit(self.database.check, may_be_older=self.may_be_older)  # SQLite reads its file
             revision = str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
             for shape in read_shapes(connection).values():
                 if self.kind == CONFIGURATION and shape.name not in CONFIGURATION_TABLES:

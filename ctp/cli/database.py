@@ -15,21 +15,33 @@ app = typer.Typer(help="The database: schema and health.", no_args_is_help=True)
 
 
 @app.command(epilog="Example: ctp db upgrade")
-def upgrade(as_json: Json = False) -> None:
-    """Bring the schema up to this program's, creating it if need be; an SQLite file is copied beside itself first."""
+def upgrade(
+    without_backup: Annotated[
+        bool, typer.Option("--without-backup", help="PostgreSQL: migrate without a backup, because you have made a copy.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring the schema up to this program's, creating it if need be.
+
+    Before that an SQLite file is copied beside itself, and a PostgreSQL database becomes a full backup.
+    """
+    from ctp.backup.upgrade import upgrade_database
     from ctp.storage.database import Database
 
-    database = Database(load_settings().database_url)
+    settings = load_settings()
+    database = Database(settings.database_url)
     try:
-        before = database.revision()
-        database.migrate()
-        after = database.revision()
+        with working("Upgrading", quiet=as_json):
+            done = upgrade_database(settings, database, now_ms(), with_backup=not without_backup)
     finally:
         database.close()
     if as_json:
-        print_json({"database": database.address, "before": before, "after": after})
-    else:
-        typer.echo(f"{database.address}: schema {after}" + ("" if before == after else f" (was {before or 'empty'})"))
+        print_json({"database": database.address, **done._asdict()})
+        return
+    was = "" if done.before == done.after else f" (was {done.before or 'empty'})"
+    typer.echo(f"{database.address}: schema {done.after}{was}")
+    if done.backup:
+        typer.echo(f"What was before is the backup {done.backup}; docs/runbook.md says how to go back to it.")
 
 
 @app.command(epilog="Example: ctp db check --thorough")

@@ -27,12 +27,13 @@ def init(
     from ctp.accounts.users import add_user, list_users
     from ctp.accounts.vault import Vault
     from ctp.backup.keys import BackupKeys
+    from ctp.backup.upgrade import upgrade_database
     from ctp.storage.database import Database
 
     settings = load_settings()
     database = Database(settings.database_url)
     try:
-        database.migrate()
+        upgrade_database(settings, database, now_ms())
         Vault(settings.keys).create()
         BackupKeys(settings.keys).create()
         with database.reading() as connection:

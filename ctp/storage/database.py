@@ -114,17 +114,18 @@ class Database:
             revision = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
             return None if revision is None else str(revision)
 
-    def check(self, *, thorough: bool = False) -> None:
+    def check(self, *, thorough: bool = False, may_be_older: bool = False) -> None:
         """Refuse to work on a database that is damaged, or older or newer than this program.
 
         thorough: also compare every index with its table and every row with the rows it points to (SQLite).
+        may_be_older: for who only copies it.
         Raises ConfigError saying what to run, or DataDamaged.
         """
         revision = self.revision()
         if revision is None:
             raise ConfigError(f"{self.address}: there is no database yet; run `ctp init` or `ctp db upgrade`")
         self.check_not_newer(revision)
-        if revision != migrations.head():
+        if revision != migrations.head() and not may_be_older:
             raise ConfigError(
                 f"{self.address}: the database is older (schema {revision}) than this program"
                 f" (schema {migrations.head()}); stop the services and run `ctp db upgrade`"

@@ -12,8 +12,10 @@ import sqlalchemy as sa
 from ctp.backup.move import move_database
 from ctp.backup.restore import restore_home
 from ctp.backup.target import LocalTarget
+from ctp.backup.upgrade import upgrade_database
 from ctp.config import DatabaseSettings, Settings
-from ctp.errors import InputError, NotAllowed
+from ctp.errors import InputError, NotAllowed, StorageUnavailable
+from ctp.storage import migrations
 from ctp.storage.database import Database
 from ctp.storage.leases import acquire_lease
 from ctp.storage.tables import ledger, notices, users
@@ -206,3 +208,86 @@ def test_from_file_to_file_works_like_to_a_server(tmp_path: Path, sqlite_templat
         with pytest.raises(NotAllowed, match="exists"):
             move_database(there, f"sqlite:///{here.home / f'ctp.db.moved-{NOW}'}", NOW)
         there.close()
+
+
+@pytest.mark.postgres
+def test_an_older_database_on_a_server_becomes_a_backup_before_it_is_migrated(tmp_path: Path, new_place: NewPlace) -> None:
+    """The backup holds the old schema with its rows, and an empty database of that schema can be made of it again."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    settings = Settings(home=home, database=DatabaseSettings(url=new_place()))
+    _older_database(settings, "0003")
+    database = Database(settings.database_url)
+    try:
+        done = upgrade_database(settings, database, NOW)
+        assert (done.before, done.after, database.revision()) == ("0003", migrations.head(), migrations.head())
+        with database.reading() as connection:
+            assert connection.scalar(sa.select(sa.func.count()).select_from(users)) == 1
+        assert upgrade_database(settings, database, NOW + 1).backup == "", "nothing to do, nothing to copy"
+    finally:
+        database.close()
+    back = at(settings, new_place())
+    restore_home(back, LocalTarget(settings.backups), done.backup, NOW + HOUR, override="random words")
+    again = Database(back.database_url)
+    try:
+        with again.reading() as connection:
+            assert connection.scalars(sa.select(users.c.name)).all() == ["minsu"]
+    finally:
+        again.close()
+
+
+@pytest.mark.postgres
+def test_without_a_backup_a_server_is_not_migrated(
+    tmp_path: Path, new_place: NewPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup that cannot be made stops the upgrade with nothing changed; who has a copy may go on without."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    settings = Settings(home=home, database=DatabaseSettings(url=new_place()))
+    _older_database(settings, "0003")
+
+    def full(*_: object, **__: object) -> None:
+        raise StorageUnavailable("no room")
+
+    database = Database(settings.database_url)
+    try:
+        with monkeypatch.context() as broken:
+            broken.setattr("ctp.backup.upgrade.make_backup", full)
+            with pytest.raises(StorageUnavailable):
+                upgrade_database(settings, database, NOW)
+            assert database.revision() == "0003"
+            assert upgrade_database(settings, database, NOW, with_backup=False).backup == ""
+        assert database.revision() == migrations.head()
+    finally:
+        database.close()
+
+
+def test_a_file_is_copied_beside_itself_and_needs_no_backup(tmp_path: Path) -> None:
+    """SQLite keeps its own way; an empty database is simply made."""
+    settings = Settings(home=tmp_path)
+    _older_database(settings, "0003")
+    database = Database(settings.database_url)
+    try:
+        done = upgrade_database(settings, database, NOW)
+        assert (done.before, done.backup) == ("0003", "")
+        assert (tmp_path / f"ctp.db.before-{migrations.head()}").is_file()
+    finally:
+        database.close()
+    fresh = Database(f"sqlite:///{tmp_path / 'fresh.db'}")
+    try:
+        assert upgrade_database(settings, fresh, NOW).before is None
+    finally:
+        fresh.close()
+
+
+def _older_database(settings: Settings, revision: str) -> None:
+    """Make a database of an older schema with one person."""
+    database = Database(settings.database_url)
+    try:
+        with database.transaction() as connection:
+            migrations.upgrade(connection, revision)
+            person = {"name": "minsu", "password_hash": "x", "role": "trader", "language": "ko", "zone": "UTC", "theme": "dark"}
+            looks = {"rise_colour": "red", "must_change_password": False, "report_at": 480, "created_at": 0}
+            connection.execute(sa.insert(users).values(**person, **looks, weekly_report=True, monthly_report=True))
+    finally:
+        database.close()
