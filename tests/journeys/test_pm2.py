@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -129,3 +130,47 @@ def test_wrong_configuration_is_not_restarted_and_the_others_go_on(pm2: Pm2) -> 
     eventually(lambda: pm2.heartbeats().get("backup", 0) > mended_at, "the scheduler after it was mended")
     assert pm2.services()["backup"]["pm2_env"]["restart_time"] <= tried + 1
     assert pm2.services()["bot"]["pid"] == bot["pid"]
+
+
+GROWTH = """
+import pathlib, sys, threading, time
+
+def grow():
+    wish = pathlib.Path({wish!r})
+    while not wish.exists():
+        time.sleep(0.1)
+    wish.unlink()
+    sys.stdout.hoard = bytearray(b"x" * {size})
+    sys.argv.append("grown")
+
+threading.Thread(target=grow, daemon=True).start()
+"""
+
+
+def test_a_service_over_its_memory_limit_is_stopped_gracefully_and_started_again(tmp_path: Path) -> None:
+    """The real configuration with a lower limit and a quicker look; the bot itself is made to grow beyond it."""
+    (tmp_path / "sitecustomize.py").write_text(GROWTH.format(wish=str(tmp_path / "grow"), size=500_000_000))
+    config = tmp_path / "small.config.js"
+    config.write_text(
+        f"""
+const bot = require({str(ROOT / "ecosystem.config.js")!r}).apps.find((app) => app.name === "crypto-trader-bot");
+bot.max_memory_restart = "400M";
+bot.env.PYTHONPATH = {str(tmp_path)!r};
+module.exports = {{ apps: [bot] }};
+"""
+    )
+    with own_pm2(tmp_path, PM2_WORKER_INTERVAL="1000") as pm2:
+        pm2("start", str(config))
+        eventually(lambda: pm2.heartbeats().get("bot", 0), "the bot's first sign of life")
+        old = pm2.pid("bot")
+        (tmp_path / "grow").touch()
+        eventually(lambda: restarted(pm2, "bot", old), "the restart of a bot that has grown", 120)
+        again_at = int(time.time() * 1000)
+        eventually(lambda: pm2.heartbeats().get("bot", 0) > again_at, "a sign of life of the new one")
+        assert not psutil.pid_exists(old)
+        events = [json.loads(line)["event"] for line in (pm2.home / "logs/bot.jsonl").read_text().splitlines()]
+        assert events.count("service_stopped") == 1, "it was asked, not killed"
+        assert events.count("service_started") == 2
+        assert "max-memory-restart" in (pm2.folder / "pm2.log").read_text()
+        pm2("stop", str(config))
+        assert pm2.services()["bot"]["pm2_env"]["exit_code"] == 0
