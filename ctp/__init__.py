@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ctp.core.risk import DynamicRiskManager
     from ctp.core.rules import Costs, MarketRules
-    from ctp.core.strategies import RsiMeanReversion
+    from ctp.core.strategies import DonchianBreakout, RsiMeanReversion
     from ctp.notebook.generated import example_candles
     from ctp.notebook.history import load_candles, load_funding, stored_candles
     from ctp.notebook.place import account, where_am_i
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from ctp.research.promote import promote
     from ctp.research.sweep import sweep
     from ctp.research.validation.run import validate
+    from ctp.strategy_files import load_strategy
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Costs": "ctp.core.rules",
+    "DonchianBreakout": "ctp.core.strategies",
     "DynamicRiskManager": "ctp.core.risk",
     "MarketRules": "ctp.core.rules",
     "RsiMeanReversion": "ctp.core.strategies",
@@ -33,6 +35,7 @@ _HOMES = {
     "example_candles": "ctp.notebook.generated",
     "load_candles": "ctp.notebook.history",
     "load_funding": "ctp.notebook.history",
+    "load_strategy": "ctp.strategy_files",
     "promote": "ctp.research.promote",
     "stored_candles": "ctp.notebook.history",
     "sweep": "ctp.research.sweep",
@@ -42,6 +45,7 @@ _HOMES = {
 
 __all__ = [
     "Costs",
+    "DonchianBreakout",
     "DynamicRiskManager",
     "MarketRules",
     "RsiMeanReversion",
@@ -51,6 +55,7 @@ __all__ = [
     "example_candles",
     "load_candles",
     "load_funding",
+    "load_strategy",
     "promote",
     "stored_candles",
     "sweep",

@@ -19,6 +19,7 @@ from ctp.config import Settings, load_settings
 from ctp.errors import ConfigError, CtpError
 from ctp.lifetime import end_with_parent, until_stopped
 from ctp.logs import bound_file, logger, start_logging
+from ctp.strategy_files import load_strategies
 
 EXIT_CONFIGURATION = 78  # EX_CONFIG of <sysexits.h>; named in ecosystem.config.js
 MOST_OUTPUT_BYTES = 5_000_000  # of a file that PM2 writes
@@ -45,6 +46,11 @@ def run_program(name: str, serve: Callable[[Settings], Coroutine[Any, Any, None]
         for kind in ("out", "error"):
             bound_file(settings.log_folder / f"{name}.{kind}.log", MOST_OUTPUT_BYTES)
         log.info("service_started", pid=os.getpid())
+        for one in load_strategies(settings.home):
+            if one.problem:
+                log.error("strategy_not_loaded", file=str(one.file), problem=one.problem)
+            else:
+                log.info("strategy_loaded", file=str(one.file), strategies=list(one.strategies))
         asyncio.run(until_stopped(serve(settings)))
         log.info("service_stopped")
     except CtpError as error:

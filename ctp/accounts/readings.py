@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ctp.accounts.rights import Relation
 from ctp.accounts.visible import AccountState, AccountView, Visible
 from ctp.core.risk import MAX_DAILY_LOSS
+from ctp.core.strategies import DEFAULT_STRATEGY
 from ctp.core.timeframes import timeframe_ms
 
 _MOST_VERSIONS = 20
@@ -20,6 +21,7 @@ class Reading(NamedTuple):
     state: AccountState | None
     strategy: dict[str, Any]
     risk: dict[str, Any]
+    strategy_name: str = DEFAULT_STRATEGY
 
     @property
     def id(self) -> int:
@@ -147,6 +149,6 @@ def _reading(visible: Visible, account: AccountView, state: AccountState | None)
     versions = visible.parameter_versions(account.id, limit=_MOST_VERSIONS)
     used = state.parameter_version if state else None
     chosen = next((one for one in versions if one.version == used), versions[0] if versions else None)
-    return Reading(
-        account, state, chosen.strategy_parameters if chosen else {}, chosen.risk_parameters if chosen else {}
-    )
+    if chosen is None:
+        return Reading(account, state, {}, {})
+    return Reading(account, state, chosen.strategy_parameters, chosen.risk_parameters, chosen.strategy)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 import sqlalchemy as sa
 
 from ctp.accounts.rights import Action, Actor, Relation, allowed, require
+from ctp.core.strategies import DEFAULT_STRATEGY
 from ctp.errors import InputError, NotFound
 from ctp.storage import tables
 
@@ -104,6 +105,7 @@ class DecisionView(NamedTuple):
     numbers: dict[str, Any]
     parameter_version: int
     decided_at: int
+    strategy: str  # registry name
 
 
 class Share(NamedTuple):
@@ -231,7 +233,22 @@ class Visible:
         if symbol is not None:
             query = query.where(tables.decisions.c.symbol == symbol)
         query = query.order_by(tables.decisions.c.candle_time.desc(), tables.decisions.c.symbol).limit(limit)
-        return [DecisionView(**{**row, "numbers": json.loads(row["numbers"])}) for row in self._mappings(query)]
+        found = self._mappings(query)
+        used = {row["parameter_version"] for row in found}
+        versions = tables.parameter_versions.c
+        rows = self.connection.execute(
+            sa.select(versions.version, versions.strategy).where(
+                versions.account_id == account_id, versions.version.in_(used)
+            )
+        )
+        strategies = {row.version: row.strategy for row in rows}
+        return [
+            DecisionView(
+                **{**row, "numbers": json.loads(row["numbers"])},
+                strategy=strategies.get(row["parameter_version"], DEFAULT_STRATEGY),
+            )
+            for row in found
+        ]
 
     def equity(self, account_id: int, *, since: int = 0, limit: int = 5000) -> list[tuple[int, float]]:
         """Return the newest equity samples since a time, oldest first: (time, equity)."""

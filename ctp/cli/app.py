@@ -27,9 +27,12 @@ from ctp.cli.jobs import jobs
 from ctp.cli.promote import parameters, promote, revert
 from ctp.cli.simulator import simulator
 from ctp.cli.status import status
+from ctp.cli.strategies import strategies
 from ctp.cli.sweep import sweep
 from ctp.cli.why import why
+from ctp.config import home_folder
 from ctp.errors import ConfigError, CtpError, DataDamaged, InputError, KeyRefused, NotAllowed, NotFound
+from ctp.strategy_files import load_strategies
 
 # What was given cannot be used, be it an argument, a file or the home: mend it first. Trying again cannot help.
 WRONG_USE = (InputError, NotFound, ConfigError, DataDamaged)
@@ -60,6 +63,9 @@ def root(
     ] = False,
 ) -> None:
     """Crypto Trader Pro: one strategy in the notebook, the backtest, the live bot and the dashboard."""
+    for one in load_strategies(home_folder()):
+        if one.problem:
+            typer.echo(f"ctp: warning: {one.problem}", err=True)
 
 
 app.command(epilog="Example: ctp init --name admin")(setup.init)
@@ -87,6 +93,7 @@ app.command(
 app.command(
     epilog="Example: ctp sweep --exchange binance --symbol BTC/USDT --timeframe 1h --grid strategy.period=5:41 --by sharpe"
 )(sweep)
+app.command(epilog="Example: ctp strategies donchian_breakout")(strategies)
 app.command(epilog="Example: ctp simulator --candles BTC/USDT=btc-1h.parquet --timeframe 1h --speed 3600")(simulator)
 app.command(epilog="Example: ctp export minsu minsu.zip --passphrase-stdin")(exchange_of_data.export)
 app.command("import", epilog="Example: ctp import minsu.zip --dry-run")(exchange_of_data.import_)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ctp.errors import InputError
 
 if TYPE_CHECKING:
+    from ctp.core.parameters import ParameterSet
     from ctp.core.risk import DynamicRiskManager
     from ctp.core.rules import Costs, MarketRules
-    from ctp.core.strategies.rsi_mean_reversion import RsiMeanReversion
 
 GROUPS = ("strategy", "risk", "costs", "market")
 COSTS = ("fee", "slippage", "funding")
@@ -23,17 +23,19 @@ MARKET = ("tick", "lot", "min_notional", "max_leverage")
 class Assignments:
     """Everything a run can be told, validated by the parameter sets themselves."""
 
-    strategy: RsiMeanReversion
+    strategy: ParameterSet
     risk: DynamicRiskManager
     costs: Costs
     rules: MarketRules | None
     equity: float
 
 
-def parse_assignments(assignments: Sequence[str], exchange: str, *, is_perpetual: bool) -> Assignments:
-    """Return what `--set` asks for; InputError names the field, the value and the bound."""
+def parse_assignments(
+    assignments: Sequence[str], exchange: str, *, is_perpetual: bool, strategy: str
+) -> Assignments:
+    """Return what `--set` asks for; InputError names the field, the value and the bound. strategy: registry name."""
     from ctp.core.risk import DynamicRiskManager
-    from ctp.core.strategies.rsi_mean_reversion import RsiMeanReversion
+    from ctp.core.strategies import find
 
     groups: dict[str, dict[str, str]] = {name: {} for name in GROUPS}
     equity = 10_000.0
@@ -49,7 +51,7 @@ def parse_assignments(assignments: Sequence[str], exchange: str, *, is_perpetual
         else:
             raise InputError("--set", name, "must start with strategy., risk., costs. or market., or be equity")
     return Assignments(
-        RsiMeanReversion.from_dict(groups["strategy"]),
+        find(strategy).parameters.from_dict(groups["strategy"]),
         DynamicRiskManager.from_dict(groups["risk"]),
         _costs(groups["costs"], exchange),
         _rules(groups["market"], is_perpetual=is_perpetual),

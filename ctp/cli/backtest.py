@@ -10,6 +10,8 @@ import typer
 
 from ctp.cli.assignments import parse_assignments
 from ctp.cli.output import Json, print_facts, print_json, print_table, working
+from ctp.cli.strategies import StrategyOption
+from ctp.core.strategies import DEFAULT_STRATEGY
 from ctp.errors import InputError, NotFound
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ def backtest(
     exchange: Annotated[str, typer.Option(help="ccxt exchange id, such as binance or binanceusdm.")],
     symbol: Annotated[str, typer.Option(help="One symbol, or several separated by commas, for one account.")],
     timeframe: Annotated[str, typer.Option(help="1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d.")],
+    strategy: StrategyOption = DEFAULT_STRATEGY,
     start: Annotated[str | None, typer.Option(help="First open time, ISO-8601 UTC; warm-up lies after it.")] = None,
     end: Annotated[str | None, typer.Option(help="First open time no longer taken.")] = None,
     assignments: Annotated[
@@ -37,7 +40,7 @@ def backtest(
     symbols = [each.strip() for each in symbol.split(",") if each.strip()]
     if not symbols:
         raise InputError("--symbol", symbol, "must name at least one symbol, like BTC/USDT")
-    told = parse_assignments(assignments or [], exchange, is_perpetual=":" in symbols[0])
+    told = parse_assignments(assignments or [], exchange, is_perpetual=":" in symbols[0], strategy=strategy)
     for name, file in (("--trades", trades), ("--equity", equity)):
         if file is not None and not file.absolute().parent.is_dir():
             raise InputError(name, str(file), "must lie in a folder that exists")

@@ -11,6 +11,8 @@ from ctp.cli.assignments import parse_assignments
 from ctp.cli.backtest import stored_history
 from ctp.cli.grid import parse_grid
 from ctp.cli.output import Json, print_json, print_table
+from ctp.cli.strategies import StrategyOption
+from ctp.core.strategies import DEFAULT_STRATEGY
 from ctp.errors import InputError
 
 
@@ -22,6 +24,7 @@ def sweep(
         list[str],
         typer.Option(metavar="NAME=VALUES", help="strategy.period=5:41 or strategy.stop_loss=0.01,0.02; repeatable."),
     ],
+    strategy: StrategyOption = DEFAULT_STRATEGY,
     start: Annotated[str | None, typer.Option(help="First open time, ISO-8601 UTC; warm-up lies after it.")] = None,
     end: Annotated[str | None, typer.Option(help="First open time no longer taken.")] = None,
     assignments: Annotated[
@@ -37,7 +40,7 @@ def sweep(
     symbols = [each.strip() for each in symbol.split(",") if each.strip()]
     if not symbols:
         raise InputError("--symbol", symbol, "must name at least one symbol, like BTC/USDT")
-    told = parse_assignments(assignments or [], exchange, is_perpetual=":" in symbols[0])
+    told = parse_assignments(assignments or [], exchange, is_perpetual=":" in symbols[0], strategy=strategy)
     axes = parse_grid(grid)
     if table is not None and not table.absolute().parent.is_dir():
         raise InputError("--table", str(table), "must lie in a folder that exists")

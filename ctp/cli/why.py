@@ -35,7 +35,7 @@ def why(
         if symbol is not None and symbol not in found.symbols:
             raise InputError("--symbol", symbol, f"{found.name} trades {', '.join(found.symbols)}")
         decisions = visible.decisions(found.id, symbol=symbol, limit=last)
-    told = [words(one.outcome, one.reason, one.numbers, language, found.quote) for one in decisions]
+    told = [words(one.outcome, one.reason, one.numbers, language, found.quote, one.strategy) for one in decisions]
     if as_json:
         print_json([{**one._asdict(), "words": sentence} for one, sentence in zip(decisions, told, strict=True)])
         return

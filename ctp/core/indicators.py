@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from ctp.core.kernel import kernel
 from ctp.core.types import NAN
 
+ATR_PERIOD = 14
+
 
 class RsiState(NamedTuple):
     """Wilder's averages after `seen` closes; before the first value they hold plain sums."""

@@ -10,6 +10,14 @@ from ctp.core.kernel import kernel
 from ctp.core.steps import ticks_above, ticks_below
 from ctp.core.types import LONG, NAN, Market
 
+LEAST_STOP_WIDTH, WIDEST_STOP = 0.002, 0.2
+
+
+@kernel
+def atr_stop_width(multiple: float, atr: float, close: float) -> float:
+    """Return a stop width of that many average true ranges, held within what a stop may be."""
+    return min(WIDEST_STOP, max(LEAST_STOP_WIDTH, multiple * atr / close))
+
 
 @kernel
 def stop_loss_ticks(market: Market, side: int, entry_price: float, stop_width: float) -> int:

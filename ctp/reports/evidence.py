@@ -21,16 +21,19 @@ from typing import Any
 
 import numpy as np
 
+from ctp.config import home_folder
+from ctp.core.code_hash import code_hash
 from ctp.core.memory import to_plain
 from ctp.core.risk import HOUR_MS, DynamicRiskManager
 from ctp.core.rules import is_perpetual_symbol
-from ctp.core.strategies import find
+from ctp.core.strategies import find, names
 from ctp.core.types import Market
 from ctp.errors import CtpError, NotFound
 from ctp.market.history import candle_store, load_candles, load_funding
 from ctp.market.series import KINDS, Series
 from ctp.reports.evidence_state import FAILED, KNOWN, NONE, SHORT
 from ctp.reports.files import write_whole
+from ctp.strategy_files import load_strategies
 from ctp.trading.market_rules import rules_and_costs
 
 DAY_MS = 86_400_000
@@ -145,6 +148,8 @@ def _file(cache: Path, request: Mapping[str, Any]) -> Path:
         for source in sorted(folder.rglob("*.py")):
             digest.update(source.read_bytes())
     digest.update(Path(__file__).read_bytes())
+    if request["strategy"] in names():  # it may be a file of the operator's
+        digest.update(code_hash(find(request["strategy"])).encode())
     store = candle_store(cache.parent)
     for symbol in sorted(request["markets"]):
         for kind in KINDS:
@@ -158,6 +163,7 @@ def _file(cache: Path, request: Mapping[str, Any]) -> Path:
 def main(request_file: str, answer_file: str, cache: str) -> None:
     """Compute one request and keep its answer; called in a process of its own."""
     request = json.loads(Path(request_file).read_text("utf-8"))
+    load_strategies(home_folder())
     try:
         answer = compute(request)
     except (

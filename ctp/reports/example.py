@@ -68,8 +68,8 @@ def _run(candles: int, seed: int) -> Any:
 
 def _trade(one: dict[str, Any]) -> TradeRow:
     """Return a trade of the backtest as an extract keeps it."""
-    names = [name for name in TradeRow._fields if name not in ("entry_equity", "entry_numbers")]
-    return TradeRow(**{name: one[name] for name in names}, entry_equity=one["entry_equity"], entry_numbers="")
+    names = [name for name in TradeRow._fields if name not in ("entry_equity", "entry_numbers", "entry_strategy")]
+    return TradeRow(**{name: one[name] for name in names}, entry_equity=one["entry_equity"], entry_numbers="", entry_strategy="")
 
 
 def _ledger(begins: int, closed: Sequence[dict[str, Any]]) -> list[LedgerRow]:

@@ -23,6 +23,7 @@ from ctp.config import Settings
 from ctp.core.memory import load
 from ctp.core.risk import DynamicRiskManager
 from ctp.core.rules import is_perpetual_symbol
+from ctp.core.strategies import DEFAULT_STRATEGY
 from ctp.core.timeframes import timeframe_ms
 from ctp.errors import NotFound
 from ctp.reports.books import Books, candle_index, terms_of
@@ -47,6 +48,7 @@ from ctp.storage.tables import (
     ledger,
     notices,
     orders,
+    parameter_versions,
     trades,
     users,
 )
@@ -239,10 +241,15 @@ class _Reading:
             decisions.c.symbol == trades.c.symbol,
             decisions.c.candle_time == orders.c.candle_time,
         )
+        decided_with = sa.and_(
+            parameter_versions.c.account_id == decisions.c.account_id,
+            parameter_versions.c.version == decisions.c.parameter_version,
+        )
         query = (
-            sa.select(trades, orders.c.plan, decisions.c.numbers)
+            sa.select(trades, orders.c.plan, decisions.c.numbers, parameter_versions.c.strategy)
             .outerjoin(orders, orders.c.id == trades.c.entry_order_id)
             .outerjoin(decisions, opened)
+            .outerjoin(parameter_versions, decided_with)
             .where(
                 trades.c.account_id == self.account_id,
                 trades.c.exit_time >= self.first,
@@ -255,7 +262,10 @@ class _Reading:
         for row in self.connection.execute(query):
             values = {name: row._mapping[name] for name in names}
             equity = load(row.plan or "{}").get("equity")
-            found.append(TradeRow(**values, entry_equity=equity, entry_numbers=row.numbers or ""))
+            strategy = row.strategy or DEFAULT_STRATEGY
+            found.append(
+                TradeRow(**values, entry_equity=equity, entry_numbers=row.numbers or "", entry_strategy=strategy)
+            )
         return found
 
     def _decisions(self) -> list[DecisionTime]:

@@ -84,6 +84,7 @@ class TradeRow(NamedTuple):
     exit_reason: str
     entry_equity: float | None
     entry_numbers: str
+    entry_strategy: str
 
 
 class DecisionTime(NamedTuple):

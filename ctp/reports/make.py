@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from ctp.accounts.visible import Visible
 from ctp.clock import Clock
 from ctp.config import Settings
+from ctp.core.strategies import DEFAULT_STRATEGY
 from ctp.errors import CtpError, InputError, StorageUnavailable
 from ctp.logs import logger, redact
 from ctp.notifiers.outbox import tell_operators, tell_user
@@ -190,7 +191,7 @@ def _evidence(settings: Settings, scope: Scope, scratch: Path) -> dict[str, Any]
     request = request_of(
         scope.account.exchange,
         scope.account.timeframe,
-        version.strategy if version else "rsi_mean_reversion",
+        version.strategy if version else DEFAULT_STRATEGY,
         version.strategy_parameters if version else {},
         scope.risk,
         scope.core["markets"],

@@ -22,6 +22,7 @@ from numba.cpython.unsafe.tuple import tuple_setitem
 
 import ctp.core
 from ctp.config import home_folder
+from ctp.core.code_hash import code_hash
 from ctp.core.strategies import (
     Strategy,
     observation_of,
@@ -58,7 +59,7 @@ def compile_kernel(function: Callable[..., Any], strategy: Strategy) -> Any:
     Compiled without reference counting (the kernel may allocate nothing): the atomic counts of the arrays inside the states
     cost ten times the arithmetic.
     """
-    folder = home_folder() / "cache" / "numba" / source_hash()[:16]
+    folder = home_folder() / "cache" / "numba" / f"{source_hash()[:16]}-{code_hash(strategy)[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     if not any(folder.rglob("*.nbc")) and (sys.stderr.isatty() or "ipykernel" in sys.modules):
         print("Compiling the trading definition: 10 to 30 seconds, once after each change ...", file=sys.stderr)

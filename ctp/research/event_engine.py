@@ -230,7 +230,8 @@ class _Engine:
         for group in dict.fromkeys([*left_groups.tolist(), *entry_groups.tolist()]):
             entering = np.flatnonzero(entry_groups == group).tolist()
             all_values = [self.entered.representatives[entries[place]] for place in entering]
-            seen = shared.observe(self.factors.loosest(all_values or [self.observed.representatives[group]]))
+            everyone = all_values or [self.observed.representatives[group]]
+            seen = shared.observe(self.factors.loosest(everyone) if self.factors.loosest else everyone[0])
             for place, values in zip(entering, all_values, strict=True):
                 ready[place] = shared.call(enter_rows, values, shared.prices, seen, next_entry[place])
             for place in np.flatnonzero(left_groups == group).tolist():

@@ -155,7 +155,8 @@ def why(question: Question, reading: Reading, symbol: str | None, count: int | N
             symbol=_symbol(question, one.symbol),
             outcome=text(f"web.outcome.{one.outcome}", question.person.language),
         )
-        told = why_in_words(one.outcome, one.reason, one.numbers, question.person.language, reading.account.quote)
+        language, quote = question.person.language, reading.account.quote
+        told = why_in_words(one.outcome, one.reason, one.numbers, language, quote, one.strategy)
         said += [bold(row), Line(told)]
     return Answer(tuple(said if found else [*said, Line(question.say("why.none"))]))
 

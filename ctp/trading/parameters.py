@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ctp.core.risk import DynamicRiskManager
-from ctp.core.strategies import find
+from ctp.core.strategies import DEFAULT_STRATEGY, find
 from ctp.storage.tables import parameter_versions
 
 DEFAULT_VERSION = 0
-DEFAULT_STRATEGY = "rsi_mean_reversion"
 
 
 class Chosen(NamedTuple):

@@ -16,13 +16,12 @@ from ctp.core.memory import load
 from ctp.core.parameters import ParameterSet
 from ctp.core.risk import DynamicRiskManager
 from ctp.core.rules import Costs, MarketRules, is_perpetual_symbol
-from ctp.core.strategies import find
+from ctp.core.strategies import DEFAULT_STRATEGY, find
 from ctp.core.types import Market
 from ctp.errors import NotFound
 from ctp.storage.tables import account_states, accounts, ledger, parameter_versions
 from ctp.trading.fold import LOCK
 from ctp.trading.market_rules import rules_and_costs
-from ctp.trading.parameters import DEFAULT_STRATEGY
 
 
 class Replay(NamedTuple):

@@ -1,7 +1,8 @@
 """Candles with their RSI and the account's equity beside them, kept between requests so that a refresh reads one row.
 
 Invariants:
-1. The RSI is the definition's (`ctp.core.indicators`), with the account's own period, over every candle kept.
+1. The RSI is the definition's (`ctp.core.indicators`), with the account's own period (14 where its strategy has none), over
+   every candle kept.
 2. A kept series is read again from the beginning after `REREAD_S`: late and repaired candles show up.
 """
 
@@ -19,6 +20,7 @@ KEPT = 1000  # candles; what is shown first is the newest part of them
 SHOWN = 500
 REREAD_S = 60.0
 _EQUITY_BEFORE_MS = 86_400_000
+RSI_STRATEGY = "rsi_mean_reversion"
 _DEFAULT_PERIOD, _DEFAULT_OVERSOLD, _DEFAULT_OVERBOUGHT = 14, 30.0, 70.0
 
 Row = tuple[int, float, float, float, float, float, float | None]  # time, open, high, low, close, volume, rsi
@@ -52,7 +54,8 @@ class SeriesCache:
 
     def rows(self, visible: Visible, reading: Reading, symbol: str) -> list[Row]:
         """Return the candles of a symbol, oldest first, the open one last. Raises NotFound for a foreign symbol."""
-        account, period = reading.account, int(reading.strategy.get("period", _DEFAULT_PERIOD))
+        account, levels = reading.account, _levels(reading)
+        period = int(levels["period"]) if levels else _DEFAULT_PERIOD
         key = _Key(account.exchange, account.mode, symbol, account.timeframe, period)
         now = self._clock.monotonic_s()
         kept = self._kept.get(key)
@@ -94,18 +97,24 @@ def chart_series(
     for row in rows:
         place = bisect.bisect_right(times, row[0] + length)
         drawn.append([*row, samples[place - 1][1] if place else None])
-    parameters = reading.strategy
     return {
         "symbol": symbol,
         "is_whole": since is None,
         "candles": drawn,
         "markers": _markers(visible, reading, symbol),
         "lines": _lines(reading, symbol),
-        "levels": {
-            "period": int(parameters.get("period", _DEFAULT_PERIOD)),
-            "oversold": float(parameters.get("oversold", _DEFAULT_OVERSOLD)),
-            "overbought": float(parameters.get("overbought", _DEFAULT_OVERBOUGHT)),
-        },
+        "levels": _levels(reading),
+    }
+
+
+def _levels(reading: Reading) -> dict[str, float] | None:
+    """Return the RSI's period and the levels at which the strategy acts; None when it does not go by RSI."""
+    if reading.strategy_name != RSI_STRATEGY:
+        return None
+    return {
+        "period": int(reading.strategy.get("period", _DEFAULT_PERIOD)),
+        "oversold": float(reading.strategy.get("oversold", _DEFAULT_OVERSOLD)),
+        "overbought": float(reading.strategy.get("overbought", _DEFAULT_OVERBOUGHT)),
     }
 
 

@@ -102,7 +102,7 @@ def decision_views(
             "outcome": row.outcome,
             "outcome_word": text(f"web.outcome.{row.outcome}", language),
             "reason": row.reason,
-            "words": why(row.outcome, row.reason, row.numbers, language, reading.account.quote),
+            "words": why(row.outcome, row.reason, row.numbers, language, reading.account.quote, row.strategy),
             "numbers": row.numbers,
         }
         for row in visible.decisions(reading.id, symbol=symbol, limit=limit)

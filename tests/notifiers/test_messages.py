@@ -73,13 +73,13 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
         "[모의] BTC/USDT 매수 체결\n"
         "체결가 64,250.1 · 수량 0.015 BTC · 금액 963.75 USDT\n"
         "수수료 0.48 USDT\n"
-        "이유: RSI 진입 신호\n"
+        "이유: 진입 신호\n"
         "계좌 main (binanceusdm)\n"
         "시각 2023-11-15 07:13:20 KST",
         "[SIMULATED] BTC/USDT buy filled\n"
         "Price 64,250.1 · size 0.015 BTC · worth 963.75 USDT\n"
         "Fee 0.48 USDT\n"
-        "Reason: RSI entry signal\n"
+        "Reason: entry signal\n"
         "Account main (binanceusdm)\n"
         "Time 2023-11-15 07:13:20 KST",
     ),
@@ -92,7 +92,7 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
         "익절가 66,820.1 (+4.00%)\n"
         "증거금 321.25 USDT · 레버리지 3배\n"
         "손절 시 손실 19.28 USDT (1R, 자산의 0.19%)\n"
-        "이유: RSI 진입 신호 · RSI 28.4\n"
+        "이유: 진입 신호 · RSI 28.4\n"
         "오늘 손익 -12.50 USDT · 일일 손실 한도 300.00 USDT (남은 여유 287.50 USDT)\n"
         "계좌 main (binanceusdm)\n"
         "시각 2023-11-15 07:13:20 KST",
@@ -102,7 +102,7 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
         "Take-profit 66,820.1 (+4.00%)\n"
         "Margin 321.25 USDT · leverage 3x\n"
         "Loss at the stop 19.28 USDT (1R, 0.19% of equity)\n"
-        "Reason: RSI entry signal · RSI 28.4\n"
+        "Reason: entry signal · RSI 28.4\n"
         "Today -12.50 USDT · daily loss limit 300.00 USDT (287.50 USDT left)\n"
         "Account main (binanceusdm)\n"
         "Time 2023-11-15 07:13:20 KST",
@@ -114,7 +114,7 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
         "손익 +57.30 USDT (+0.90R)\n"
         "진입가 3,200 → 청산가 3,150.5 · 수량 1.2 ETH\n"
         "수수료 3.81 USDT · 펀딩비 +0.12 USDT\n"
-        "이유: RSI 청산 신호\n"
+        "이유: 청산 신호\n"
         "보유 시간 3시간 20분\n"
         "잔고 10,057.30 USDT\n"
         "오늘 손익 -12.50 USDT · 일일 손실 한도 300.00 USDT (남은 여유 287.50 USDT)\n"
@@ -124,7 +124,7 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
         "P&L +57.30 USDT (+0.90R)\n"
         "Entry 3,200 → exit 3,150.5 · size 1.2 ETH\n"
         "Fees 3.81 USDT · funding +0.12 USDT\n"
-        "Reason: RSI exit signal\n"
+        "Reason: exit signal\n"
         "Held for 3 h 20 min\n"
         "Balance 10,057.30 USDT\n"
         "Today -12.50 USDT · daily loss limit 300.00 USDT (287.50 USDT left)\n"

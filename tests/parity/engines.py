@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ctp.core.parameters import ParameterSet
 from ctp.core.risk import DynamicRiskManager
 from ctp.core.rules import Bracket, Costs, MarketRules
 from ctp.core.strategies import RsiMeanReversion
@@ -34,12 +35,12 @@ def rules_of(market: plain.Market) -> MarketRules:
     )
 
 
-def run_compiled(case: Case, history: History) -> BacktestResult:
-    """Run a case on the compiled bar loop, as a person does."""
+def run_compiled(case: Case, history: History, kind: type[ParameterSet] = RsiMeanReversion) -> BacktestResult:
+    """Run a case on the compiled bar loop, as a person does. kind: whose parameters `case.strategy` holds."""
     from ctp.research.backtest import backtest  # brings the compiler, which plain runs do without
 
     return backtest(
-        RsiMeanReversion(**case.strategy),
+        kind(**case.strategy),
         DynamicRiskManager(**case.risk),
         list(history.candles.values()),
         costs={name: costs_of(cost) for name, cost in zip(case.names, case.costs, strict=True)},
@@ -50,9 +51,9 @@ def run_compiled(case: Case, history: History) -> BacktestResult:
     )
 
 
-def run_plain(case: Case, history: History) -> BacktestResult:
+def run_plain(case: Case, history: History, kind: type[ParameterSet] = RsiMeanReversion) -> BacktestResult:
     """Run a case on the bar loop as plain Python: lists instead of tuples and arrays, nothing compiled."""
-    strategy = RsiMeanReversion(**case.strategy)
+    strategy = kind(**case.strategy)
     risk = DynamicRiskManager(**case.risk).for_market(case.is_perpetual)
     markets: list[Market] = [
         rules_of(market).market(costs_of(cost)) for market, cost in zip(case.markets, case.costs, strict=True)

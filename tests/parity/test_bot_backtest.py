@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ctp.core.strategies import DEFAULT_STRATEGY
 from ctp.market.candles import Candles, FundingRates
 from ctp.research.backtest import backtest
 from ctp.research.result import BacktestResult
@@ -84,6 +85,7 @@ async def compare(
     timeframe: str = "1h",
     least_trades: int = 5,
     capital: Decimal = Decimal("9876.5"),
+    strategy_name: str = DEFAULT_STRATEGY,
 ) -> tuple[BacktestResult, list[Any]]:
     """Trade recorded candles and assert that a backtest is equal; returns it with the rows of the decision journal."""
     exchange = "binanceusdm" if ":" in next(iter(columns)) else "binance"
@@ -91,7 +93,7 @@ async def compare(
     async with trading_rig(folder, columns, history=HISTORY, timeframe=timeframe) as rig:
         account = rig.add_account(
             list(columns), exchange=exchange, strategy=strategy, risk=risk, capital=capital, wallet=wealth,
-            spot=(("USDT", wealth), ("BTC", Decimal(1))),
+            strategy_name=strategy_name, spot=(("USDT", wealth), ("BTC", Decimal(1))),
         )  # fmt: skip
         await rig.start_bot()
         assert await rig.command(account, "start") == "done"

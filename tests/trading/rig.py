@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from ctp.accounts.vault import ExchangeKey
 from ctp.clock import SystemClock
 from ctp.config import PaperSettings, Settings, TradingSettings
+from ctp.core.strategies import DEFAULT_STRATEGY
 from ctp.market.series import timeframe_ms
 from ctp.simulator.exchange import SimulatedExchange
 from ctp.simulator.feed import RecordedFeed, recording
@@ -100,6 +101,7 @@ class Rig:
         exchange: str = "binanceusdm",
         capital: Decimal | None = None,
         strategy: dict[str, Any] | None = None,
+        strategy_name: str = DEFAULT_STRATEGY,
         risk: dict[str, Any] | None = None,
         spot: tuple[tuple[str, Decimal], ...] = (("USDT", Decimal(10_000)), ("BTC", Decimal(1))),
         fee_side: str = "quote",
@@ -131,7 +133,7 @@ class Rig:
                     sa.insert(parameter_versions).values(
                         account_id=account_id,
                         version=1,
-                        strategy="rsi_mean_reversion",
+                        strategy=strategy_name,
                         strategy_parameters=json.dumps(strategy or {}),
                         risk_parameters=json.dumps(risk or {}),
                         reason="test",

@@ -1,26 +1,32 @@
 """Strategies, one file each, found through the registry.
 
-A strategy is a parameter set, a `start` and a `step` kernel, the names of its entry rules and a `describe` for people. Its
-numbers must include `take_profit`, `trailing_stop`, `cooldown` and `warm_up`, which the trader applies.
+A strategy is a parameter set, a `start` and a `step` kernel, the names of its entry rules, a `describe` and words for
+people. Every file of this folder registers its own when the package is loaded; so does any other file that calls `register`
+(`docs/write-a-strategy.md`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ctp.core.parameters import ParameterSet
-from ctp.core.strategies import rsi_mean_reversion
-from ctp.core.strategies.rsi_mean_reversion import RsiMeanReversion
 from ctp.core.types import Candle, Signal
 from ctp.errors import InputError
 
 __all__ = [
+    "DEFAULT_STRATEGY",
+    "DonchianBreakout",
     "Factors",
     "Key",
     "RsiMeanReversion",
     "Strategy",
+    "Words",
     "find",
+    "names",
     "observation_of",
     "of_parameters",
     "of_values",
@@ -57,8 +63,24 @@ class Factors(NamedTuple):
     stopped_by: Key
     warmed_by: tuple[str, ...]  # what the warm-up depends on
     columns: int  # doubles in an observation
-    loosest: Callable[[Sequence[Any]], Any]  # numbers with which `observe` says enough for all of these
+    # Numbers with which `observe` says enough for all of these; None: it says the same for all.
+    loosest: Callable[[Sequence[Any]], Any] | None = None
     left_seen_by: Key | None = None  # what of `observed_by` exit signals depend on, when not all of it
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Words:
+    """What a strategy's decisions are called, by language: `name`, and templates by `outcome.reason` (`hold.hold`).
+
+    A template may name every number of `describe` and of the decision (`size`, `stop`, `take`, `entry_price`, `risk`,
+    `side`, `seen`, `warm_up`). What is not here is told in general words.
+    """
+
+    en: Mapping[str, str]
+    ko: Mapping[str, str]
+
+
+NO_WORDS = Words({}, {})
 
 
 class Strategy(NamedTuple):
@@ -71,22 +93,48 @@ class Strategy(NamedTuple):
     rules: tuple[str, ...]
     describe: Callable[[Any, Any, Candle], dict[str, float]]
     factors: Factors | None = None
+    words: Words = NO_WORDS
 
+
+DEFAULT_STRATEGY = "rsi_mean_reversion"
+APPLIED_BY_THE_TRADER = ("take_profit", "trailing_stop", "cooldown", "warm_up")
+ALL_RULES_HOLD = "entry_signal"
 
 _BY_NAME: dict[str, Strategy] = {}
-_BY_VALUES: dict[str, Strategy] = {}
+_BY_VALUES: dict[tuple[str, str], Strategy] = {}
 
 
 def register(strategy: Strategy) -> None:
-    """Make a strategy known to backtest, sweep, bot and dashboard."""
+    """Make a strategy known to backtest, sweep, bot and dashboard; the same one again replaces itself.
+
+    Raises InputError when its name is another strategy's, or when it lacks what the trader needs of it.
+    """
+    known = _BY_NAME.get(strategy.name)
+    if known is not None and _identity(known.parameters) != _identity(strategy.parameters):
+        raise InputError("strategy", strategy.name, f"is the name of another one, {known.parameters.__name__}")
+    missing = [name for name in APPLIED_BY_THE_TRADER if name not in strategy.parameters.bounds()]
+    if missing:
+        raise InputError("strategy", strategy.name, "must have the parameters " + ", ".join(missing))
+    if strategy.rules[:1] != (ALL_RULES_HOLD,):
+        raise InputError("rules", strategy.rules, f"must begin with {ALL_RULES_HOLD}: rule 0 says that all of them hold")
     _BY_NAME[strategy.name] = strategy
-    _BY_VALUES[type(strategy.parameters().values()).__name__] = strategy
+    _BY_VALUES[_identity(type(strategy.parameters().values()))] = strategy
+
+
+def _identity(kind: type) -> tuple[str, str]:
+    """Return what stays the same when a file or a notebook cell is run again."""
+    return kind.__module__, kind.__qualname__
+
+
+def names() -> list[str]:
+    """Return the registry names of all strategies."""
+    return sorted(_BY_NAME)
 
 
 def find(name: str) -> Strategy:
     """Return the strategy of that registry name."""
     if name not in _BY_NAME:
-        raise InputError("strategy", name, "must be one of " + ", ".join(sorted(_BY_NAME)))
+        raise InputError("strategy", name, "must be one of " + ", ".join(names()))
     return _BY_NAME[name]
 
 
@@ -97,7 +145,7 @@ def of_parameters(parameters: ParameterSet) -> Strategy:
 
 def of_values(values: Any) -> Strategy:
     """Return the strategy that a tuple of kernel numbers belongs to."""
-    return _BY_VALUES[type(values).__name__]
+    return _BY_VALUES[_identity(type(values))]
 
 
 def strategy_start(values: Any) -> Any:
@@ -137,27 +185,9 @@ def _factors(values: Any) -> Factors:
     return factors
 
 
-register(
-    Strategy(
-        "rsi_mean_reversion",
-        RsiMeanReversion,
-        rsi_mean_reversion.start,
-        rsi_mean_reversion.step,
-        rsi_mean_reversion.RULES,
-        rsi_mean_reversion.describe,
-        Factors(
-            rsi_mean_reversion.advance,
-            rsi_mean_reversion.observe,
-            rsi_mean_reversion.observation_of,
-            rsi_mean_reversion.judge,
-            Key(rsi_mean_reversion.OBSERVED_BY, rsi_mean_reversion.observed_by),
-            Key(rsi_mean_reversion.ENTERED_BY, rsi_mean_reversion.entered_by),
-            Key(rsi_mean_reversion.LEFT_BY, rsi_mean_reversion.left_by),
-            Key(rsi_mean_reversion.STOPPED_BY, rsi_mean_reversion.stopped_by),
-            ("period", "warm_up"),
-            len(rsi_mean_reversion.RsiObservation._fields),
-            rsi_mean_reversion.loosest,
-            Key(("period",), lambda values: (values.period,)),
-        ),
-    )
-)
+for _found in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_found.name}")
+
+# Strategies need the registry above, so their names come last.
+from ctp.core.strategies.donchian_breakout import DonchianBreakout  # noqa: E402
+from ctp.core.strategies.rsi_mean_reversion import RsiMeanReversion  # noqa: E402

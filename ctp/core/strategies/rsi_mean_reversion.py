@@ -6,14 +6,26 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from ctp.core.indicators import NO_ATR, NO_RSI, AtrState, RsiState, Window, atr, mean, mean_before_last, push, rsi
+from ctp.core.indicators import (
+    ATR_PERIOD,
+    NO_ATR,
+    NO_RSI,
+    AtrState,
+    RsiState,
+    Window,
+    atr,
+    mean,
+    mean_before_last,
+    push,
+    rsi,
+)
 from ctp.core.kernel import kernel, new_buffer
 from ctp.core.parameters import Bound, ParameterSet, parameter
+from ctp.core.stops import LEAST_STOP_WIDTH, WIDEST_STOP, atr_stop_width
+from ctp.core.strategies import Factors, Key, Strategy, register
 from ctp.core.types import FLAT, LONG, NAN, SHORT, Candle, Signal
 from ctp.errors import InputError
 
-ATR_PERIOD = 14
-LEAST_STOP_WIDTH, WIDEST_STOP = 0.002, 0.2
 LONG_ONLY, SHORT_ONLY, BOTH = 0, 1, 2
 
 # The entry rules in the order in which they are tried; `Signal.rule` names the first that failed.
@@ -159,7 +171,7 @@ def judge(strategy: Any, seen: RsiObservation, candle: Candle) -> Signal:
         exit_long, exit_short = is_low, is_high
     width = strategy.stop_loss
     if strategy.stop_atr > 0.0:
-        width = min(WIDEST_STOP, max(LEAST_STOP_WIDTH, strategy.stop_atr * seen.atr / candle.close))
+        width = atr_stop_width(strategy.stop_atr, seen.atr, candle.close)
     return Signal(
         int(rule != NOT_READY), side if rule == ALL_HOLD else FLAT, int(exit_long), int(exit_short), width, rule
     )
@@ -261,3 +273,29 @@ def left_by(values: Any) -> tuple[Any, ...]:
 def stopped_by(values: Any) -> tuple[Any, ...]:
     """Return what the stop width depends on; ATR has a period of its own and none of the observations'."""
     return ("atr", values.stop_atr) if values.stop_atr > 0.0 else ("fixed", values.stop_loss)
+
+
+register(
+    Strategy(
+        "rsi_mean_reversion",
+        RsiMeanReversion,
+        start,
+        step,
+        RULES,
+        describe,
+        Factors(
+            advance,
+            observe,
+            observation_of,
+            judge,
+            Key(OBSERVED_BY, observed_by),
+            Key(ENTERED_BY, entered_by),
+            Key(LEFT_BY, left_by),
+            Key(STOPPED_BY, stopped_by),
+            ("period", "warm_up"),
+            len(RsiObservation._fields),
+            loosest,
+            Key(("period",), lambda values: (values.period,)),
+        ),
+    )
+)

@@ -54,7 +54,7 @@ def _trade(told: Told, one: TradeRow, is_open: str | None) -> Markup:
     more = [tag("p", way, class_="num")]
     if one.entry_numbers:
         numbers = json.loads(one.entry_numbers)
-        entered = why("enter", "entry_signal", numbers, words.language, words.quote)
+        entered = why("enter", "entry_signal", numbers, words.language, words.quote, one.entry_strategy)
         more.append(tag("p", words.say("trades.entered", reason=entered)))
     costs = words.say("trades.costs", fee=words.money(one.fee), funding=words.money(one.funding, signed=True))
     more.append(tag("p", costs, class_="soft small"))
@@ -90,13 +90,15 @@ def untraded(told: Told) -> Markup:
     total = sum(one.times for one in counts)
     if not total:
         return tag("section", title, tag("p", words.say("untraded.none"), class_="soft"))
-    rows = []
-    for one in counts[:_MOST_REASONS]:
+    times: dict[str, int] = {}  # rules of a strategy that is not at hand here share their outcome's name
+    for one in counts:
         key = "refusal" if one.outcome == "refused" else "report.outcome"
         reason = words.word(key, one.reason if one.outcome == "refused" else f"{one.outcome}_{one.reason}")
         if one.outcome != "refused" and reason == f"{one.outcome}_{one.reason}":
             reason = words.word("outcome", one.outcome)
-        rows.append([reason, f"{one.times:,}", words.percent(one.times / total, places=0)])
+        times[reason] = times.get(reason, 0) + one.times
+    most = sorted(times.items(), key=lambda item: -item[1])[:_MOST_REASONS]
+    rows = [[reason, f"{count:,}", words.percent(count / total, places=0)] for reason, count in most]
     columns = [words.say(f"untraded.{name}") for name in ("reason", "count", "share")]
     return tag(
         "section",

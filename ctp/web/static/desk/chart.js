@@ -69,7 +69,7 @@ export function makeChart() {
     const part = (name, value, kind = "") => element("span", {}, `${name} `, element("b", { className: kind }, value));
     legend.replaceChildren(
       part(format.time(time), ""), part(word("chart.open"), format.price(open)), part(word("chart.high"), format.price(high)), part(word("chart.low"), format.price(low)),
-      part(word("chart.close"), format.price(close), direction(close - open)), part(`RSI ${state.levels?.period ?? ""}`, format.number(strength, 1)));
+      part(word("chart.close"), format.price(close), direction(close - open)), part(`RSI ${state.levels?.period ?? 14}`, format.number(strength, 1)));
   }
 
   chart.subscribeCrosshairMove((event) => {
