@@ -58,7 +58,7 @@ def test_the_walk_of_the_page_runs_from_top_to_bottom(
     monkeypatch.chdir(own.parent.parent)
     (own.parent.parent / "var").symlink_to(own.parent.parent)
     monkeypatch.setenv("CTP_HOME", str(ROOT / "var" / "tests"))  # compiled code is kept there
-    cell = blocks()[1].replace('candles = ctp.example_candles("BTC/USDT", "1h")', 'candles = ctp.example_candles("BTC/USDT", "1h", 900)')
+    cell = blocks()[1].replace('("BTC/USDT", "1h")', '("BTC/USDT", "1h", 900)')
     scope: dict[str, object] = {}
     exec(cell, scope)
     trades = scope["result"].figures["trades"]  # type: ignore[attr-defined]

@@ -32,6 +32,9 @@ def backtest(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="strategy.*, risk.*, costs.*, market.* or equity; repeatable."),
     ] = None,
+    detail: Annotated[
+        str | None, typer.Option(help="Finer stored timeframe that says which came first, stop or take-profit: 1m.")
+    ] = None,
     trades: Annotated[Path | None, typer.Option(help="Write the trade list to this CSV file.")] = None,
     equity: Annotated[Path | None, typer.Option(help="Write equity at each decision to this CSV file.")] = None,
     as_json: Json = False,
@@ -57,6 +60,7 @@ def backtest(
             mark=mark,
             funding=funding,
             equity=told.equity,
+            detail=detail or (),
         )
     if trades is not None:
         result.write_trades(trades)

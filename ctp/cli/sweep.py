@@ -30,6 +30,9 @@ def sweep(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="What is not on an axis; as for backtest.")
     ] = None,
+    detail: Annotated[
+        str | None, typer.Option(help="Finer stored timeframe that says which came first, stop or take-profit: 1m.")
+    ] = None,
     by: Annotated[str, typer.Option(help="The figure to rank by.")] = "sharpe",
     top: Annotated[int, typer.Option(min=1, help="How many of the best to print.")] = 10,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; all cores unless given.")] = None,
@@ -49,7 +52,7 @@ def sweep(
 
     result = run(
         told.strategy, told.risk, candles, axes, costs=told.costs, rules=told.rules, mark=mark, funding=funding,
-        equity=told.equity, workers=workers, quiet=as_json,
+        equity=told.equity, detail=detail or (), workers=workers, quiet=as_json,
     )  # fmt: skip
     best = result.top(by, top)
     if table is not None:

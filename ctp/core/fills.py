@@ -100,10 +100,17 @@ def protective_fill(market: Market, position: Position, candle: Candle, is_entry
         has_trailed = position.stop_ticks != position.first_stop_ticks
         reason = TRAILING_STOP if has_trailed else STOP_LOSS
         return Fill(reason, exit_price(market, side, stop_reference), stop_reference)
-    if position.take_ticks != 0:
+    if is_take_touched(market, position, candle):
         take = price_of(market, position.take_ticks)
-        is_taken = candle.high >= take if side == LONG else candle.low <= take
-        if is_taken:
-            reference = max(candle.open, take) if side == LONG else min(candle.open, take)
-            return Fill(TAKE_PROFIT, exit_price(market, side, reference), reference)
+        reference = max(candle.open, take) if side == LONG else min(candle.open, take)
+        return Fill(TAKE_PROFIT, exit_price(market, side, reference), reference)
     return NO_FILL
+
+
+@kernel
+def is_take_touched(market: Market, position: Position, candle: Candle) -> bool:
+    """Return whether a candle reaches the take-profit of an open position."""
+    if position.take_ticks == 0:
+        return False
+    take = price_of(market, position.take_ticks)
+    return candle.high >= take if position.side == LONG else candle.low <= take

@@ -24,6 +24,7 @@ from ctp.errors import InputError
 from ctp.market.candles import Candles, FundingRates
 from ctp.research.bar_loop import Cursors, Record, Series, new_cursors, new_record, run_account
 from ctp.research.compiled import compile_kernel
+from ctp.research.detail_candles import NO_DETAIL, detail_of
 from ctp.research.result import BacktestResult
 
 NO_INTENT = Intent(0, FLAT, 0, 0, 0, 0, NAN, NAN, NAN, NAN, NAN, NAN, NAN)
@@ -50,17 +51,19 @@ def backtest(
     mark: Candles | Sequence[Candles] = (),
     funding: FundingRates | Sequence[FundingRates] = (),
     equity: float = 10_000.0,
+    detail: str | Candles | Sequence[Candles] = (),
     is_trial: bool = True,
 ) -> BacktestResult:
     """Run a strategy over candles and return its trades, equity and figures.
 
     candles: one symbol, or several of one exchange and timeframe for one account. mark, funding: of the same symbols, where
     there are any. costs and rules: for all symbols, or by symbol; without rules, steps of 1e-8 and no minimum are used and
-    the result says so. equity: start capital in quote units. is_trial: somebody looks at the outcome to choose by it, so the
-    trial ledger counts it, where there is a database; reports and proofs say no.
+    the result says so. equity: start capital in quote units. detail: finer candles of the same symbols, or their timeframe to
+    load them from the store: they say which came first when a candle touched both stop and take-profit. is_trial: somebody
+    looks at the outcome to choose by it, so the trial ledger counts it, where there is a database; reports and proofs say no.
     Raises InputError naming the field, the value and the bound.
     """
-    prepared = prepare(strategy, risk, candles, costs, rules, mark, funding, equity)
+    prepared = prepare(strategy, risk, candles, costs, rules, mark, funding, equity, detail)
     result = run_bar_loop(prepared, prepared.strategy, prepared.risk)
     if is_trial:
         from ctp.research.trial_ledger import note_trials
@@ -98,6 +101,7 @@ def prepare(
     mark: Candles | Sequence[Candles],
     funding: FundingRates | Sequence[FundingRates],
     equity: float,
+    detail: str | Candles | Sequence[Candles] = (),
 ) -> Prepared:
     """Validate what a backtest or a sweep was given. Raises InputError naming the field, the value and the bound."""
     strategy = RsiMeanReversion() if strategy is None else strategy
@@ -150,6 +154,7 @@ def prepare(
         for symbol in sorted(set(given) - set(symbols)):
             raise InputError(name, symbol, "has no candles of the same symbol; given are " + ", ".join(symbols))
     columns, times = _columns(series, marks, rates, symbols)
+    columns = columns._replace(detail=detail_of(detail, [series[symbol] for symbol in symbols]))
 
     return Prepared(
         strategy=strategy,
@@ -246,6 +251,7 @@ def _columns(
         funding_offset=np.cumsum([0, *(len(part) for part in funding_time)]),
         funding_time=_joined(funding_time, np.int64),
         funding_rate=_joined(funding_rate, np.float64),
+        detail=NO_DETAIL,
     )
     times = columns.time if len(each) == 1 else np.unique(columns.time)
     return columns, times

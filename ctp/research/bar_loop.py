@@ -31,6 +31,7 @@ from ctp.core.types import (
     Trade,
     TraderState,
 )
+from ctp.research.detail import CLEAR, MISSING, RESOLVED, Detail, look_inside
 
 MINUTE_MS = 60_000
 TRADE_COLUMNS = len(Trade._fields) + 1  # the symbol's index comes first
@@ -55,6 +56,7 @@ class Series(NamedTuple):
     funding_offset: Any
     funding_time: Any
     funding_rate: Any
+    detail: Detail
 
 
 class Record(NamedTuple):
@@ -65,10 +67,12 @@ class Record(NamedTuple):
     is_exposed: Any
     trade_rows: Any  # (trades, TRADE_COLUMNS) float64
     refusals: Any  # how often each refusal came
-    totals: Any  # decisions, trades, planned entries dropped because their fill candle came after a gap
+    totals: Any  # by the places below
 
 
-DECISIONS, TRADES, DROPPED = 0, 1, 2
+# Decisions; trades; planned entries dropped because their fill candle came after a gap; trades that ended in a candle which
+# touched stop and take-profit, those that finer candles resolved, and those that lacked them.
+DECISIONS, TRADES, DROPPED, TOUCHED_BOTH, RESOLVED_INSIDE, WITHOUT_DETAIL = range(6)
 
 
 def new_record(times: int, candles: int) -> Record:
@@ -79,7 +83,7 @@ def new_record(times: int, candles: int) -> Record:
         np.zeros(times, np.int8),
         np.empty((candles, TRADE_COLUMNS)),
         np.zeros(len(REFUSALS), np.int64),
-        np.zeros(3, np.int64),
+        np.zeros(6, np.int64),
     )
 
 
@@ -146,11 +150,19 @@ def pay_funding(
 
 @kernel
 def trade_candle(
-    strategy: Any, market: Market, state: TraderState, account: Account, candle: Candle, timeframe_ms: int
-) -> tuple[TraderState, Account, Trade, int]:
+    strategy: Any,
+    market: Market,
+    state: TraderState,
+    account: Account,
+    candle: Candle,
+    timeframe_ms: int,
+    detail: Detail,
+    symbol: int,
+) -> tuple[TraderState, Account, Trade, int, int]:
     """Do steps b and c: the planned order fills at the open, then protective orders inside the candle.
 
-    Returns also the trade that closed (side FLAT: none) and 1 when a planned entry was dropped because of a gap.
+    Returns also the trade that closed (side FLAT: none), 1 when a planned entry was dropped because of a gap, and what
+    became of the question whether stop or take-profit came first.
     """
     position = state.position
     plan = state.plan
@@ -158,6 +170,7 @@ def trade_candle(
     trade = NO_TRADE
     dropped = 0
     is_entry_candle = False
+    verdict = CLEAR
     if plan.action == ENTER:
         if state.time != 0 and candle.time != state.time + timeframe_ms:
             dropped = 1
@@ -177,12 +190,13 @@ def trade_candle(
     if position.side != FLAT:
         fill = protective_fill(market, position, candle, is_entry_candle)
         if fill.reason != STILL_OPEN:
+            fill, verdict = look_inside(market, position, candle, fill, detail, symbol, timeframe_ms)
             fee = exit_fee(market, size_of(market, position.lots), fill.price, fill.reason)
             position, account, trade = book_exit(
                 market, position, account, position.lots, fill.price, fill.reference, fee, fill.reason, candle.time
             )
             cooldown = cooldown_after(strategy, fill.reason, cooldown)
-    return with_position(state, position, NO_PLAN, cooldown), account, trade, dropped
+    return with_position(state, position, NO_PLAN, cooldown), account, trade, dropped, verdict
 
 
 @kernel
@@ -249,10 +263,14 @@ def run_account(
                 )
                 due += 1
             cursors.funding[symbol] = due
-            state, account, trade, is_dropped = trade_candle(
-                strategy, markets[symbol], state, account, candle, timeframe_ms
+            state, account, trade, is_dropped, verdict = trade_candle(
+                strategy, markets[symbol], state, account, candle, timeframe_ms, series.detail, symbol
             )
             record.totals[DROPPED] += is_dropped
+            if verdict != CLEAR:
+                record.totals[TOUCHED_BOTH] += 1
+                record.totals[RESOLVED_INSIDE] += verdict == RESOLVED
+                record.totals[WITHOUT_DETAIL] += verdict == MISSING
             if trade.side != FLAT:
                 write_trade(record.trade_rows, trades, symbol, trade)
                 trades += 1

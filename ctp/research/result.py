@@ -18,7 +18,16 @@ from ctp.core.steps import price_of, size_of
 from ctp.core.strategies import of_parameters
 from ctp.core.types import EXIT_REASONS, FLAT, LONG, REFUSALS, Market
 from ctp.market.candles import Candles
-from ctp.research.bar_loop import DECISIONS, DROPPED, TRADES, Series
+from ctp.research.bar_loop import (
+    DECISIONS,
+    DROPPED,
+    RESOLVED_INSIDE,
+    TOUCHED_BOTH,
+    TRADES,
+    WITHOUT_DETAIL,
+    Series,
+)
+from ctp.research.detail import Ambiguity
 from ctp.research.metrics import Period, figures, iso_time, monthly_returns, total
 
 if TYPE_CHECKING:
@@ -62,6 +71,7 @@ class BacktestResult:
     trade_records: Sequence[dict[str, Any]]  # closed, in order of closing, then open ones by symbol
     refusals: dict[str, int]
     dropped_entries: int
+    ambiguity: Ambiguity  # trades whose last candle touched stop and take-profit
     columns: Series  # what the engine was fed
     notes: Sequence[str]
     engine: str = "bar loop"
@@ -102,8 +112,13 @@ class BacktestResult:
                 name: int(count) for name, count in zip(REFUSALS, record.refusals, strict=True) if name and count
             },
             dropped_entries=int(record.totals[DROPPED]),
+            ambiguity=Ambiguity(*(int(record.totals[place]) for place in (TOUCHED_BOTH, RESOLVED_INSIDE, WITHOUT_DETAIL))),
             columns=columns,
-            notes=(*notes, *_lock_note(risk, record.time[:decisions], record.equity[:decisions])),
+            notes=(
+                *notes,
+                *_lock_note(risk, record.time[:decisions], record.equity[:decisions]),
+                *_ambiguity_note(record.totals, columns.detail.length_ms > 0),
+            ),
         )
 
     @property
@@ -171,6 +186,7 @@ class BacktestResult:
             "figures": _for_json(self.figures),
             "refusals": self.refusals,
             "dropped_entries": self.dropped_entries,
+            "ambiguity": self.ambiguity._asdict(),
             "strategy": {"name": of_parameters(self.strategy).name, **self.strategy.to_dict()},
             "risk": self.risk.to_dict(),
             "engine": self.engine,
@@ -256,6 +272,18 @@ def _lock_note(risk: DynamicRiskManager, time: np.ndarray, equity: np.ndarray) -
         return []
     when = iso_time(int(time[locked[0]]))
     return [f"the drawdown lock ({risk.max_drawdown:.0%}) stopped entries from {when} on; in a backtest nobody lifts it"]
+
+
+def _ambiguity_note(totals: np.ndarray, has_detail: bool) -> list[str]:
+    """Say how many trades rest on the rule that the stop comes first."""
+    touched, resolved, missing = (int(totals[place]) for place in (TOUCHED_BOTH, RESOLVED_INSIDE, WITHOUT_DETAIL))
+    if not touched:
+        return []
+    share = f"{touched} of {int(totals[TRADES])} trades touched stop and take-profit in one candle"
+    if not has_detail:
+        return [f"{share} and count as stopped; finer candles (detail=) say which came first"]
+    lacking = f", {missing} lack finer candles" if missing else ""
+    return [f"{share}: finer candles resolved {resolved}{lacking}; the others count as stopped"]
 
 
 def _closed(symbol: str, market: Market, row: np.ndarray) -> dict[str, Any]:

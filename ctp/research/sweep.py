@@ -1,7 +1,7 @@
 """`ctp.sweep`: every combination of a grid over the same candles, with the backtest's own figures to the bit.
 
 One symbol goes through the event engine, whose cost follows trades. What it cannot know it says, and the bar loop is taken
-for that combination: several symbols on one account, closing out on a daily loss, a liquidation in reach, a strategy that is
+for that combination: several symbols on one account, finer candles, closing out on a daily loss, a liquidation in reach, a strategy that is
 not in two halves. The result says which engine ran how often and why.
 """
 
@@ -42,6 +42,7 @@ def sweep(
     mark: Candles | Sequence[Candles] = (),
     funding: FundingRates | Sequence[FundingRates] = (),
     equity: float = 10_000.0,
+    detail: str | Candles | Sequence[Candles] = (),
     workers: int | None = None,
     quiet: bool = False,
     **axes: Iterable[Any],
@@ -53,7 +54,7 @@ def sweep(
     What was tried is noted in the trial ledger, where there is a database.
     Raises InputError naming the axis and the value before anything runs.
     """
-    prepared = prepare(strategy, risk, candles, costs, rules, mark, funding, equity)
+    prepared = prepare(strategy, risk, candles, costs, rules, mark, funding, equity, detail)
     combinations = full_grid(
         prepared.strategy, prepared.risk, {**(grid or {}), **axes}, is_perpetual=bool(prepared.markets[0].is_perpetual)
     )
@@ -120,6 +121,8 @@ def _engines_of(prepared: Prepared, grid: Grid) -> np.ndarray:
     reason = EVENTS
     if len(prepared.markets) > 1:
         reason = "several symbols share the account"
+    elif prepared.columns.detail.length_ms:
+        reason = "finer candles decide what came first"
     elif of_parameters(prepared.strategy).factors is None:
         reason = "the strategy is not in two halves"
     if reason != EVENTS:

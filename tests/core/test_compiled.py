@@ -37,10 +37,10 @@ def run_both(case: Case) -> list[tuple[Any, Any, Record]]:
     markets = [rules_of(market).market(costs_of(cost)) for market, cost in zip(case.markets, case.costs, strict=True)]
     lists = columns_of(history)
     integers = ("offset", "time", "funding_offset", "funding_time")
-    arrays = Series(*(
-        np.array(column, np.int64 if name in integers else np.float64)
-        for name, column in zip(Series._fields, lists, strict=True)
-    ))  # fmt: skip
+    arrays = lists._replace(**{
+        name: np.array(getattr(lists, name), np.int64 if name in integers else np.float64)
+        for name in Series._fields if name != "detail"
+    })  # fmt: skip
     times = sorted(set(lists.time))
     length_ms = next(iter(history.candles.values())).length_ms
     plain_record, record = new_record(len(times), len(lists.time)), new_record(len(times), len(lists.time))

@@ -14,6 +14,7 @@ from ctp.core.strategies import RsiMeanReversion
 from ctp.core.trader import start_account, start_trader
 from ctp.core.types import Market
 from ctp.research.bar_loop import Cursors, Series, new_record, run_account
+from ctp.research.detail_candles import NO_DETAIL
 from ctp.research.result import BacktestResult
 from tests.parity import oracle_values as plain
 from tests.parity.cases import Case, History, as_decimal
@@ -118,4 +119,5 @@ def columns_of(history: History) -> Series:
         funding_offset=funding_offset,
         funding_time=funding_time,
         funding_rate=funding_rate,
+        detail=NO_DETAIL,
     )
