@@ -1,8 +1,8 @@
 """`ctp.sweep`: every combination of a grid over the same candles, with the backtest's own figures to the bit.
 
 One symbol goes through the event engine, whose cost follows trades. What it cannot know it says, and the bar loop is taken
-for that combination: several symbols on one account, finer candles, closing out on a daily loss, a liquidation in reach, a strategy that is
-not in two halves. The result says which engine ran how often and why.
+for that combination: several symbols on one account, finer candles, closing out on a daily loss, a liquidation in reach, a
+strategy that is not in two halves. The result says which engine ran how often and why.
 """
 
 from __future__ import annotations

@@ -59,6 +59,7 @@ def piece(prepared: Prepared, first: int, last: int) -> Prepared:
         funding_rate=columns.funding_rate[due],
         **{name: getattr(columns, name)[row] for name in ("time", "open", "high", "low", "close", "volume")},
         **marks,
+        detail=columns.detail,
     )
     candles = [each.between(begin, end + 1) for each in prepared.candles]
     return dataclasses.replace(
