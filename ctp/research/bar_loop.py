@@ -59,6 +59,13 @@ class Series(NamedTuple):
     detail: Detail
 
 
+def named_columns(series: Series) -> dict[str, Any]:
+    """Return every column by name, those of finer candles too: what a run was made of."""
+    columns = series._asdict() | {f"detail_{name}": column for name, column in series.detail._asdict().items()}
+    del columns["detail"]
+    return columns
+
+
 class Record(NamedTuple):
     """What a run leaves behind. Rows of the decision columns and of `trade_rows` count up to the totals returned."""
 

@@ -28,6 +28,7 @@ from ctp.core.types import Market
 from ctp.errors import InputError
 from ctp.i18n import LANGUAGES
 from ctp.market.candles import Candles
+from ctp.research.bar_loop import named_columns
 from ctp.research.result import BacktestResult
 from ctp.storage.database import Database
 
@@ -160,7 +161,7 @@ def data_hash(candles: Sequence[Candles], columns: Any, markets: Sequence[Market
     digest = hashlib.sha256()
     for each in candles:
         digest.update(f"{each.exchange} {each.symbol} {each.timeframe}\n".encode())
-    for name, column in columns._asdict().items():
+    for name, column in named_columns(columns).items():
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(column).tobytes())
     for market in markets:

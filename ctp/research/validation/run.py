@@ -17,6 +17,7 @@ from ctp.core.parameters import ParameterSet
 from ctp.core.strategies import of_parameters
 from ctp.errors import InputError
 from ctp.research.backtest import Prepared
+from ctp.research.bar_loop import named_columns
 from ctp.research.event_figures import FIGURES
 from ctp.research.grid import Grid, full_grid
 from ctp.research.progress import progress_bar
@@ -242,7 +243,7 @@ def data_hash(prepared: Prepared) -> str:
     digest = hashlib.sha256()
     for each in prepared.candles:
         digest.update(f"{each.exchange} {each.symbol} {each.timeframe}\n".encode())
-    for name, column in prepared.columns._asdict().items():
+    for name, column in named_columns(prepared.columns).items():
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(column).tobytes())
     for market in prepared.markets:
