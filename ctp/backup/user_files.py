@@ -49,6 +49,7 @@ MOST_FILE = 512 << 20  # of one file in it
 MOST_ROWS = 2_000_000
 _MOST_OF = {PROFILE: 1, "accounts": 200, "account_states": 200}  # rows
 _MOST_LINE = 4 << 20
+_MOST_NAME = 64  # letters
 _MOST_WHOLE = 4 << 20  # of a file that is read in one piece
 MOST_RATIO = 300
 _SMALL = 1 << 20  # below this a ratio means nothing
@@ -64,7 +65,9 @@ class UserArchive:
         self._archive = archive
         self._entries = _entries(archive)
         manifest = _manifest(self._whole(MANIFEST))
-        self.user, self.program = str(manifest["user"]), str(manifest["program"])
+        self.user = str(manifest["user"])
+        if len(self.user) > _MOST_NAME:
+            raise InputError("user", self.user[:_MOST_NAME] + "…", "is longer than a name may be")
         self._hashes = {str(name): str(one["sha256"]) for name, one in manifest["files"].items()}
         self.rows_of = {table: int(manifest["files"][file_of(table)]["rows"]) for table in (PROFILE, *TABLES)}
         if sum(self.rows_of.values()) > MOST_ROWS:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -96,6 +97,10 @@ def import_user(
             except (sa.exc.IntegrityError, sa.exc.DataError) as error:
                 reason = str(error.orig).splitlines()[0]
                 raise InputError("file", file.name, f"contradicts itself or this server: {reason}") from None
+            except sa.exc.StatementError as error:
+                if isinstance(error, sa.exc.DBAPIError):
+                    raise
+                raise InputError("file", file.name, f"holds what no database can keep ({error.orig})"[:300]) from None
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
                 raise InputError("file", file.name, f"holds what is no data of ours ({type(error).__name__})") from None
             checkpoint("written")
@@ -371,7 +376,7 @@ def _value(column: sa.Column[Any], value: Any) -> Any:
     fits: dict[type, Callable[[Any], bool]] = {
         sa.Boolean: lambda one: isinstance(one, bool),
         sa.Integer: lambda one: isinstance(one, int) and not isinstance(one, bool) and abs(one) < 2**63,
-        sa.Float: lambda one: isinstance(one, int | float) and not isinstance(one, bool),
+        sa.Float: lambda one: isinstance(one, int | float) and not isinstance(one, bool) and abs(one) <= sys.float_info.max,
         sa.String: lambda one: isinstance(one, str) and len(one) <= longest and "\0" not in one,
     }
     for type_, test in fits.items():

@@ -28,13 +28,13 @@ HOUR = 3_600_000
 _WORDS = ("", "a", "한국어 글", "line\nbreak", "'quote'", "tab\t", "🙂", "x" * 7)
 
 
-def fill(database: Database, rows: int, seed: int = 1) -> None:
-    """Put about so many rows into every table."""
+def fill(database: Database, rows: int, seed: int = 1, many: int = 0) -> None:
+    """Put about so many rows into every table; many: into the ledger, orders and samples, which grow in life."""
     chance = random.Random(seed)
     with database.transaction() as connection:
         there: dict[str, list[dict[str, Any]]] = {}
         for table in metadata.sorted_tables:
-            made = [_row(table, number, there, chance) for number in range(1, _count(table, rows) + 1)]
+            made = [_row(table, number, there, chance) for number in range(1, _count(table, rows, many) + 1)]
             connection.execute(insert_or(connection, table).on_conflict_do_nothing(), made)
             there[table.name] = made
 
@@ -52,8 +52,10 @@ def append(database: Database, share: float, seed: int = 2) -> None:
         connection.execute(sa.insert(ledger), made)
 
 
-def _count(table: sa.Table, rows: int) -> int:
+def _count(table: sa.Table, rows: int, many: int) -> int:
     """Return how many rows a table gets: few where each stands for a person or an account."""
+    if many and table.name in ("equity_samples", "ledger", "orders"):
+        return many
     return min(rows, 5) if table.name in ("users", "accounts", "account_states", "exchange_keys") else rows
 
 
@@ -127,12 +129,14 @@ def back_up(settings: Settings, kind: str = "full", now_ms: int = NOW, **more: A
         database.close()
 
 
-def filled_home(folder: Path, template: Path, rows: int = 60, seed: int = 1, **backup: Any) -> Settings:
+def filled_home(
+    folder: Path, template: Path, rows: int = 60, seed: int = 1, many: int = 0, **backup: Any
+) -> Settings:
     """Return a home with a full database, copied from an empty one with every table."""
     settings = home_at(folder, **backup)
     (folder / "ctp.db").write_bytes(template.read_bytes())
     database = Database(settings.database_url)
-    fill(database, rows, seed)
+    fill(database, rows, seed, many)
     database.close()
     return settings
 

@@ -108,6 +108,12 @@ def test_a_restore_killed_at_any_step_leaves_the_old_database_or_the_new_one(
     points = []
     for point in kill_at_every_point(work, reset=reset):
         points.append(point)
+        # While tables are filled only a file in a folder of its own grows: one of them is enough to see the next run heal.
+        if point.startswith("filled ") and point != "filled ledger":
+            log = settings.home / "ctp.db-wal"
+            assert (settings.home / "ctp.db").read_bytes() == saved, point
+            assert not log.exists() or log.stat().st_size == 0, point
+            continue
         with opened(settings) as database:
             database.check(thorough=True)
             found = content_of(database)

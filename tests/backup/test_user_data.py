@@ -100,7 +100,7 @@ def fresh(tmp_path: Path, sqlite_template: Path) -> Settings:
 
 def password(name: str) -> Any:
     """Return a password for somebody new."""
-    return accept_password("a very long password", name)
+    return accept_password("a very long password", name, 4)
 
 
 def take_in(settings: Settings, file: Path, **more: Any) -> Any:
@@ -241,6 +241,9 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
     "unknown column": (edit("accounts", password_hash="x"), "not what the table has"),
     "a row without a column": (edit("trades", pnl=...), "is missing in a row"),
     "text in a number": (edit("trades", pnl="1"), "does not fit"),
+    "a number no double holds": (edit("trades", pnl=10**400), "does not fit"),
+    "infinite": (edit("account_states", equity=float("inf")), "does not fit"),
+    "a very long name": (manifest(user="9" * 5000), "longer than a name"),
     "decimal that is none": (edit("ledger", amount="NaN"), "must be a decimal"),
     "exponent bomb": (edit("ledger", amount="1e999999999"), "must be a decimal"),
     "long text": (edit("notices", kind="k" * 5000), "does not fit"),
