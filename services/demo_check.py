@@ -57,6 +57,8 @@ def check_demo(parent: Path, candles: list[str], seed: int, feed: Feed) -> int:
     """
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     home = Path(tempfile.mkdtemp(prefix="check-", dir=parent))
+    (parent / "cache").mkdir(exist_ok=True)
+    (home / "cache").symlink_to(parent / "cache")  # compiled code is made once, not for every check
     os.environ["CTP_HOME"] = str(home)
     started = time.monotonic()
     try:

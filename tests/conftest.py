@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ctp import i18n
+from tests.compiled import share_compiled_code
 from tests.databases import database, database_url, empty_url, postgres_server, postgres_url, sqlite_template
 
 __all__ = ["database", "database_url", "empty_url", "postgres_server", "postgres_url", "sqlite_template"]
@@ -46,6 +47,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an empty CTP_HOME that this test alone uses."""
     folder = tmp_path / "home"
     folder.mkdir()
+    share_compiled_code(folder)
     monkeypatch.setenv("CTP_HOME", str(folder))
     return folder
 

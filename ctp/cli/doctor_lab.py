@@ -6,13 +6,14 @@ from pathlib import Path
 
 from ctp.cli.findings import Finding
 from ctp.config import Settings
-from ctp.lab.start import people
 
 _LISTENING = "0A"  # in /proc/net/tcp
 
 
 def look_at_lab(settings: Settings) -> Finding:
     """Say as whom JupyterLab runs, if it runs, and whether that is enough."""
+    from ctp.lab.start import people
+
     user = listener(settings.lab.port)
     if user is None:
         return Finding("JupyterLab", "ok", "does not run; start it with: ./run lab")

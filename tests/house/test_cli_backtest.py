@@ -16,6 +16,7 @@ from ctp.cli.app import exit_code
 from ctp.errors import CtpError
 from ctp.market.candles import Candles
 from ctp.market.history import candle_store
+from tests.compiled import share_compiled_code
 
 HOUR = 3_600_000
 RUN = ("backtest", "--exchange", "binance", "--symbol", "BTC/USDT", "--timeframe", "1h")
@@ -25,6 +26,7 @@ RUN = ("backtest", "--exchange", "binance", "--symbol", "BTC/USDT", "--timeframe
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a home with 1,500 candles of a random walk."""
     home = tmp_path_factory.mktemp("home")
+    share_compiled_code(home)
     chance = np.random.default_rng(7)
     close = 20_000 * np.exp(np.cumsum(chance.normal(0, 0.006, 1500)))
     open_ = np.concatenate(([20_000.0], close[:-1]))

@@ -139,7 +139,7 @@ def test_the_gateway_hands_nobody_over_to_a_lab_of_its_own_user(tmp_path: Path) 
             aiohttp.ClientSession() as lab,
             lab.post(f"http://127.0.0.1:{site.gateway.lab_port}/api/v1/lab/enter", json={"code": code}) as answer,
         ):
-            assert (answer.status, "as the user of the services" in (await answer.json())["error"]) == (403, True)
+            assert (answer.status, "서비스와 같은 OS 사용자" in (await answer.json())["error"]) == (403, True)
 
     tell(tmp_path, story)
 
