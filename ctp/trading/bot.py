@@ -28,6 +28,7 @@ from ctp.storage.room import Room
 from ctp.storage.tables import accounts, exchange_keys
 from ctp.trading import commands
 from ctp.trading.binance_streams import AccountStream
+from ctp.trading.code_checks import CodeChecks
 from ctp.trading.connections import Connections, Venue
 from ctp.trading.desk import Checkpoint, Desk, pass_by
 from ctp.trading.engine import Engine
@@ -106,6 +107,7 @@ class Bot:
         self._candles: dict[tuple[str, str], LiveCandles] = {}
         self._followed: dict[tuple[str, str], frozenset[tuple[str, str]]] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._checks = CodeChecks(database, writer, clock)
         self._lag_ms = 0.0
         self._room = Room(settings.home, settings.disk)
         self._log = logger("ctp.trading.bot")
@@ -119,6 +121,7 @@ class Bot:
                 group.create_task(self._follow_commands())
                 group.create_task(self._watch_clock())
                 group.create_task(SchedulerWatch(self._database, self._writer, self._clock).run())
+                group.create_task(self._checks.run(lambda: [one.engine for one in self._workers.values()]))
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from None
         finally:

@@ -50,6 +50,7 @@ from ctp.trading.fold import Fact, Memory
 
 NO_CANDLE_SEEN = Candle(0, NAN, NAN, NAN, NAN, NAN)
 STOPPED = "stopped"  # reason of an exit signal that a stopped account leaves to its owner
+IN_FLIGHT, DROPPED = "in_flight", "dropped"  # marks of the journal, for whoever makes the decision again
 
 
 class Rules(NamedTuple):
@@ -74,6 +75,8 @@ class Conditions(NamedTuple):
     dropped: Mapping[str, Plan] = {}  # symbols without a candle since a gap dropped their entry
     lock: Fact | None = None  # the day was locked since the last decision
     shortfall: float = 0.0  # how much less than the balance the wallet holds
+    hold: str = ""  # why the account enters nothing although it runs (`code_pins`)
+    cover: float | None = None  # what the wallet covers, where that is known as such
     relived: frozenset[str] = frozenset()  # symbols whose entry at this close the exchange has already (`lost_orders`)
 
 
@@ -110,7 +113,7 @@ def gate_of(symbol: str, conditions: Conditions) -> int:
     """Return the refusal that comes from outside the definition, the first that applies, or ALLOWED."""
     if symbol in conditions.relived:
         return ALLOWED
-    if not conditions.is_running:
+    if not conditions.is_running or conditions.hold:
         return PAUSED
     if symbol in conditions.unavailable or symbol in conditions.in_flight:
         return EXCHANGE_UNAVAILABLE
@@ -138,7 +141,9 @@ def decide_close(
             state = with_position(state, state.position, plan, state.cooldown)
         states.append(state)
     intents: list[Any] = [None] * len(states)
-    cover = folded.account.balance - conditions.shortfall if conditions.shortfall > 0 else NO_BOUND
+    cover = conditions.cover
+    if cover is None:
+        cover = folded.account.balance - conditions.shortfall if conditions.shortfall > 0 else NO_BOUND
     _, account, _ = close_candles(
         rules.strategy,
         rules.risk,
@@ -164,6 +169,12 @@ def decide_close(
             row.numbers.update(locked_at=conditions.lock.time, lock_equity=float(conditions.lock.amount))
         if cover < NO_BOUND:
             row.numbers["cover"] = cover
+        if symbol in conditions.in_flight:
+            row.numbers[IN_FLIGHT] = 1.0
+        elif symbol in conditions.dropped:
+            row.numbers[DROPPED] = 1.0
+        if conditions.hold and conditions.is_running and row.reason == REFUSALS[PAUSED]:
+            row = row._replace(reason=conditions.hold)
         journal.append(row)
         if symbol not in conditions.in_flight and not leaves:
             orders += _planned(symbol, state, intent)

@@ -55,6 +55,7 @@ class Desk:
     is_leader: Callable[[], bool] = lambda: True
     has_room: Callable[[], bool] = lambda: True  # on the disk; without it nothing is begun, what is open can be ended
     status: str = STOPPED
+    hold: str = ""  # why nothing is entered although the account runs (`code_pins`)
     rules: Rules | None = None
     view: View | None = None
     last_fill_ids: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -97,7 +98,7 @@ class Desk:
 
     def may_enter(self) -> bool:
         """Return whether an entry may leave now; a command changes it while orders are being sent."""
-        return self.status == RUNNING and self.has_room()
+        return self.status == RUNNING and not self.hold and self.has_room()
 
     def nudge(self, symbol: str = "") -> None:
         """Ask for a look at the exchange soon: at one symbol, or at everything."""

@@ -15,11 +15,13 @@ from decimal import Decimal
 
 import sqlalchemy as sa
 
+from ctp.accounts.sources import source_hash
 from ctp.core.orders import ENTRY
+from ctp.core.strategies import of_values
 from ctp.core.trader import start_account, start_trader
 from ctp.core.types import ENTER, Candle, Plan
 from ctp.errors import ExchangeBusy, ExchangeDown, ExchangeError, KeyRefused, NotAllowed, OrderRejected
-from ctp.trading import rows, sync
+from ctp.trading import code_pins, rows, sync
 from ctp.trading.decision import Conditions, PlannedOrder, Rules, candles_needed, decide_close, warm
 from ctp.trading.desk import Desk
 from ctp.trading.equity_watch import Breach, breach_between_closes, lock_fact
@@ -79,9 +81,21 @@ class Engine:
             memory = await self._warm_up(memory, rules)
             view = await desk.run(lambda c: desk.store.replace_memory(c, memory, rules, desk.clock.now_ms()))
         else:
-            view = await desk.run(lambda c: desk.store.view(c, memory, rules))
+            view = await desk.run(lambda c: desk.store.take_up(c, memory, rules, desk.clock.now_ms()))
         desk.rules, desk.view = rules, view
+        await self.settle_hold()
         desk.last_fill_ids = await desk.run(lambda c: rows.last_fill_ids(c, desk.account.id))
+
+    async def settle_hold(self) -> None:
+        """Find out whether the account may enter with its parameters and the sources of this process."""
+        desk = self.desk
+        rules, decided = desk.terms, desk.current.memory.decision_time
+        here, now_ms = source_hash(of_values(rules.strategy).name), desk.clock.now_ms()
+        desk.hold = await desk.run(
+            lambda c: code_pins.settle_hold(c, desk.account, rules.version, here, decided, now_ms)
+        )
+        if desk.hold:
+            desk.log.warning("entries_held", reason=desk.hold)
 
     async def reload(self) -> None:
         """Forget the memory in this process and read the committed one."""
@@ -114,6 +128,7 @@ class Engine:
             lambda c: desk.store.start(c, memory, rules, capital, market_time, desk.clock.now_ms())
         )
         desk.rules, desk.view = rules, view
+        await self.settle_hold()
         desk.log.info("account_started", capital=str(capital), first_times=dict(memory.first_times))
 
     async def _newest_closed(self, symbol: str) -> int:
@@ -392,6 +407,7 @@ class Engine:
         length = desk.account.timeframe_ms
         return Conditions(
             is_running=desk.status == RUNNING,
+            hold=desk.hold,
             leaves_exits=desk.status == STOPPED,
             unavailable=unavailable,
             is_clock_off=self.public.exchange_clock.is_off,

@@ -41,6 +41,18 @@ def read_parameters(connection: sa.Connection, account_id: int, *, is_perpetual:
         .limit(1)
     )
     row = connection.execute(query).first()
+    return _chosen(row, is_perpetual=is_perpetual)
+
+
+def read_version(connection: sa.Connection, account_id: int, version: int, *, is_perpetual: bool) -> Chosen:
+    """Return what an account traded with at a version; InputError when a stored value breaks a bound of today."""
+    this = sa.and_(parameter_versions.c.account_id == account_id, parameter_versions.c.version == version)
+    row = connection.execute(sa.select(parameter_versions).where(this)).first()
+    return _chosen(row, is_perpetual=is_perpetual)
+
+
+def _chosen(row: sa.Row[Any] | None, *, is_perpetual: bool) -> Chosen:
+    """Return the numbers of a version; without one, the defaults."""
     if row is None:
         risk = DynamicRiskManager().for_market(is_perpetual)
         return Chosen(DEFAULT_VERSION, find(DEFAULT_STRATEGY).parameters().values(), risk.values())

@@ -49,7 +49,7 @@ def read_replay(connection: sa.Connection, account_id: int) -> Replay:
     if row is None or row.core_state == "{}":
         raise NotFound(f"account {account_id} has never started")
     plain = load(row.core_state)
-    markets = {symbol: _market(values) for symbol, values in plain["markets"].items()}
+    markets = {symbol: read_market(values) for symbol, values in plain["markets"].items()}
     symbols = tuple(sorted(markets))
     strategy, risk = _parameters(connection, account_id)
     made = {symbol: rules_and_costs(market) for symbol, market in markets.items()}
@@ -73,7 +73,7 @@ def _locks(connection: sa.Connection, account_id: int) -> dict[int, float]:
     return {row.time: float(row.amount) for row in connection.execute(query.order_by(ledger.c.id))}
 
 
-def _market(plain: dict[str, Any]) -> Market:
+def read_market(plain: dict[str, Any]) -> Market:
     """Return a stored market; ValueError when it is none."""
     if set(plain) != set(Market._fields):
         raise ValueError("the stored state has no complete market")

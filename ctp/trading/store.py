@@ -20,7 +20,7 @@ from ctp.core.memory import dump
 from ctp.core.orders import EMERGENCY, ENTRY, EXIT, FINAL, PARTIAL, PROTECTIVE, Progress
 from ctp.core.types import Plan
 from ctp.storage.database import insert_or
-from ctp.storage.tables import account_states, decisions, equity_samples, ledger, orders
+from ctp.storage.tables import account_states, decision_points, decisions, equity_samples, ledger, orders
 from ctp.trading import notices, rows
 from ctp.trading.decision import Decided, JournalRow, Rules
 from ctp.trading.equity_watch import Prices, equity_at
@@ -29,6 +29,8 @@ from ctp.trading.memory_text import write_memory
 from ctp.trading.rows import OrderNews, OrderRow
 
 RUNNING, PAUSED, STOPPED, BLOCKED = "running", "paused", "stopped", "blocked"
+POINT_EVERY_MS = 7 * 86_400_000
+POINTS_KEPT_MS = 31 * 86_400_000  # a day more than is replayed
 RESTORED = "restored"  # how the reason of a status begins that a restored backup set
 
 
@@ -147,6 +149,12 @@ class Store:
         newest = sa.select(sa.func.max(ledger.c.id)).where(ledger.c.account_id == self.account.id)
         memory = memory._replace(ledger_id=connection.execute(newest).scalar_one())
         self._save(connection, memory, memory, rules, now_ms, capital=capital)
+        self._put_point(connection, memory, rules, now_ms)
+        return self.view(connection, memory, rules)
+
+    def take_up(self, connection: sa.Connection, memory: Memory, rules: Rules, now_ms: int) -> View:
+        """Return the view of a memory that was read again; from here on its decisions can be replayed with these rules."""
+        self._put_point(connection, memory, rules, now_ms)
         return self.view(connection, memory, rules)
 
     def transfer(self, connection: sa.Connection, amount: Decimal, capital: Decimal, market_time: int, now_ms: int) -> None:
@@ -168,6 +176,7 @@ class Store:
         """Write a memory that changed without a decision: unlocked, or warmed up for other parameters."""
         view = self.view(connection, memory, rules)
         self._save(connection, memory, view.folded.memory, rules, now_ms)
+        self._put_point(connection, memory, rules, now_ms)
         return view
 
     def commit_decision(
@@ -187,6 +196,8 @@ class Store:
         rows.insert_orders(connection, planned)
         self._sample(connection, memory)
         self._save(connection, memory, current, rules, now_ms)
+        if memory.decision_time // POINT_EVERY_MS != (memory.decision_time - rules.timeframe_ms) // POINT_EVERY_MS:
+            self._put_point(connection, memory, rules, now_ms)
         for what in decided.locks:
             notices.tell_lock(connection, self.account, what, memory, memory.account.equity, now_ms)
 
@@ -266,6 +277,27 @@ class Store:
             "parameter_version": rules.version,
             "decided_at": now_ms,
         }
+
+    def _put_point(self, connection: sa.Connection, memory: Memory, rules: Rules, now_ms: int) -> None:
+        """Keep the memory as a point to replay from; of the older ones, the last that lies before the replayed days."""
+        if memory.decision_time == 0:
+            return
+        points, mine = decision_points, decision_points.c.account_id == self.account.id
+        values = {
+            "ledger_id": memory.ledger_id,
+            "parameter_version": rules.version,
+            "core_state": write_memory(memory, rules.markets, memory),
+            "recorded_at": now_ms,
+        }
+        statement = insert_or(connection, points).values(
+            account_id=self.account.id, decision_time=memory.decision_time, **values
+        )
+        keys = [points.c.account_id, points.c.decision_time]
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values))
+        old = sa.select(sa.func.max(points.c.decision_time)).where(
+            mine, points.c.decision_time <= memory.decision_time - POINTS_KEPT_MS
+        )
+        connection.execute(sa.delete(points).where(mine, points.c.decision_time < old.scalar_subquery()))
 
     def _sample(self, connection: sa.Connection, memory: Memory) -> None:
         """Write the equity at a decision."""
