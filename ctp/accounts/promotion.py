@@ -11,7 +11,7 @@ Invariants:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -61,6 +61,16 @@ class Proposal(NamedTuple):
             "validation": validation,
             "made_with": details.get("made_with", {}),
         }
+
+
+class Candidate(NamedTuple):
+    """An account that parameters may go to, as far as finding it needs."""
+
+    id: int
+    label: str  # owner/name
+    mode: str
+    symbols: Sequence[str]
+    timeframe: str
 
 
 def read_proposal(plain: Mapping[str, Any]) -> Proposal:
@@ -168,19 +178,18 @@ def proposal_of(visible: Visible, account_id: int) -> Proposal:
     return Proposal(one.strategy, one.strategy_parameters, one.risk_parameters, here, evidence)
 
 
-def find_target(visible: Visible, to: str, data: Mapping[str, Any]) -> AccountView:
+def find_target(candidates: Sequence[Candidate], to: str, data: Mapping[str, Any]) -> Candidate:
     """Return the one account that is meant when none is named: of that mode, and if several are, of the data's market.
 
     Raises InputError naming those there are.
     """
-    there = [one for one in visible.accounts() if one.mode == to and visible.may("edit_parameters", one)]
-    fitting = [one for one in there if not _differs(one, data)]
-    chosen = there if len(there) == 1 else fitting
+    there = [one for one in candidates if one.mode == to]
+    chosen = there if len(there) == 1 else [one for one in there if not _differs(one, data)]
     if len(chosen) == 1:
         return chosen[0]
     if not there:
         raise InputError("account", None, f"there is no {to} account to promote to; make one: ctp account add --help")
-    named = ", ".join(f"{one.owner}/{one.name}" for one in (chosen or there))
+    named = ", ".join(one.label for one in (chosen or there))
     raise InputError("account", None, f"say which of your {to} accounts: {named}")
 
 
@@ -197,7 +206,7 @@ def _that_speaks_for(account: AccountView, evidence: Evidence, override: str) ->
     return Evidence(evidence.data_hash, None, evidence.fingerprint, details)
 
 
-def _differs(account: AccountView, data: Mapping[str, Any]) -> str:
+def _differs(account: AccountView | Candidate, data: Mapping[str, Any]) -> str:
     """Return in what the data is of another market than the account's; empty when it is the same or not known."""
     if not data:
         return ""

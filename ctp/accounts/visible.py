@@ -77,6 +77,20 @@ class ParameterVersion(NamedTuple):
     created_at: int
 
 
+class CodePin(NamedTuple):
+    """Which sources an account is known to decide with."""
+
+    version: int
+    source_hash: str
+    pinned_at: int
+    state: str  # pinned, unproven, changed
+    found_hash: str | None
+    checked_at: int | None
+    compared: int
+    differing: int
+    differences: list[dict[str, Any]]
+
+
 class CommandView(NamedTuple):
     """A command and how far it has come: asked, acknowledged, done."""
 
@@ -279,6 +293,12 @@ class Visible:
         query = self._rows(tables.parameter_versions, account_id)
         query = query.order_by(tables.parameter_versions.c.version.desc()).limit(limit)
         return [parameter_version(row) for row in self._mappings(query)]
+
+    def code_pin(self, account_id: int) -> CodePin | None:
+        """Return which sources an account decides with, and what a replay by others showed; None before its first start."""
+        for row in self._mappings(self._rows(tables.code_pins, account_id)):
+            return CodePin(**{name: row[name] for name in CodePin._fields} | {"differences": json.loads(row["differences"])})
+        return None
 
     def commands(self, account_id: int, *, limit: int = 20) -> list[CommandView]:
         """Return commands, newest first."""

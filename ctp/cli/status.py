@@ -39,15 +39,22 @@ def status(
         [_row(facts) for facts in rows],
         empty="There is no trading account yet: ctp account add --help",
     )
+    for held in (facts for facts in rows if facts["hold"]):
+        typer.echo(f"{held['account']}: {held['hold_words']}")
+        for line in held["differences"]:
+            typer.echo(f"  {line}")
     alive = ", ".join(f"{name} {age:g} s ago" for name, age in ages.items())
     typer.echo(f"Last sign of life: {alive}." if alive else "No service has ever run here: ./run up")
 
 
 def _facts(visible: Visible, account: AccountView, state: AccountState | None) -> dict[str, Any]:
     """Return what is known about one account; None where the bot has not said anything yet."""
+    from ctp.accounts.code_words import read_code_state
+
     decisions = visible.decisions(account.id, limit=1)
     equity = None if state is None else state.equity
     start = None if state is None else state.day_start_equity
+    code = read_code_state(visible, account.id)
     return {
         "account": f"{account.owner}/{account.name}",
         "id": account.id,
@@ -56,6 +63,9 @@ def _facts(visible: Visible, account: AccountView, state: AccountState | None) -
         "symbols": account.symbols,
         "status": None if state is None else state.status,
         "status_reason": None if state is None else state.status_reason,
+        "hold": code.hold,
+        "hold_words": code.words("en") if code.hold else "",
+        "differences": code.differences("en"),
         "equity": equity,
         "quote": account.quote,
         "today": equity - start if equity is not None and start else None,
@@ -80,7 +90,7 @@ def _daily_loss_limit(visible: Visible, account: AccountView, state: AccountStat
 def _row(facts: dict[str, Any]) -> tuple[object, ...]:
     """Return one account as a table row."""
     locks = [name for name in ("daily_locked", "drawdown_locked") if facts[name]]
-    state = " ".join([facts["status"] or "never started", *locks])
+    state = " ".join([facts["status"] or "never started", *([facts["hold"]] if facts["hold"] else []), *locks])
     decision = facts["last_decision"]
     positions = ", ".join(f"{p['symbol']} {p['side']} {p['size']}" for p in facts["positions"])
     return (

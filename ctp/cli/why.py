@@ -20,6 +20,7 @@ def why(
     as_json: Json = False,
 ) -> None:
     """Say why an account did or did not trade: the rule and its numbers, one record for each closed candle."""
+    from ctp.accounts.code_words import read_code_state
     from ctp.accounts.visible import Visible
     from ctp.i18n import LANGUAGES
     from ctp.market.validation import iso
@@ -35,10 +36,14 @@ def why(
         if symbol is not None and symbol not in found.symbols:
             raise InputError("--symbol", symbol, f"{found.name} trades {', '.join(found.symbols)}")
         decisions = visible.decisions(found.id, symbol=symbol, limit=last)
+        code = read_code_state(visible, found.id)
     told = [words(one.outcome, one.reason, one.numbers, language, found.quote, one.strategy) for one in decisions]
     if as_json:
         print_json([{**one._asdict(), "words": sentence} for one, sentence in zip(decisions, told, strict=True)])
         return
+    if code.hold:
+        for line in (code.words(language), *code.differences(language)):
+            typer.echo(line)
     print_table(
         "",
         ("candle", "symbol", "why"),

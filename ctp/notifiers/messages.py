@@ -214,12 +214,26 @@ def _system_error(writer: _Writer) -> tuple[str, list[str]]:
     if writer.has("symbol"):
         lines.append(writer.say("line.symbol", symbol=writer.symbol()))
     known = {"what", "symbol", "account", "mode", "exchange", "quote", "day_pnl", "day_limit"}
+    if writer.has("candle_time", "outcome"):  # a decision that changed sources make otherwise
+        lines.append(_decided_otherwise(writer))
+        known |= {"candle_time", "outcome", "new_outcome", "compared", "differing"}
     details = [
         f"{name}: {value}" for name, value in writer.facts.items() if name not in known and value not in (None, "")
     ]
     if details:
         lines.append(writer.say("line.details", details=" · ".join(details)))
     return writer.say("system_error.title", problem=_problem(what, "title", writer.language)), lines
+
+
+def _decided_otherwise(writer: _Writer) -> str:
+    """Say which decision comes out otherwise: then, and now."""
+    facts, words = writer.facts, []
+    for name in ("outcome", "new_outcome"):
+        key = f"web.outcome.{facts.get(name)}"
+        words.append(text(key, writer.language) if has_text(key) else writer.say("line.not_comparable"))
+    candle = i18n.moment(int(facts["candle_time"]), writer.language, writer.zone, seconds=False)
+    counts = {name: i18n.number(_number(facts.get(name, 0))) for name in ("compared", "differing")}
+    return writer.say("line.decided_otherwise", candle=candle, before=words[0], after=words[1], **counts)
 
 
 def _daily_report(writer: _Writer) -> tuple[str, list[str]]:

@@ -6,29 +6,25 @@ person's token. Both ways end in `ctp.accounts.promotion`, which authorises.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
-from ctp.accounts.promotion import Proposal, find_target
+from ctp.accounts.promotion import Candidate, Proposal, find_target
 from ctp.accounts.promotion import promote as promote_account
 from ctp.accounts.rights import machine
 from ctp.accounts.sources import made_with, source_hash
 from ctp.accounts.trading_accounts import Evidence
 from ctp.accounts.visible import Visible
+from ctp.api_client import Client, lab_client
 from ctp.config import load_settings
 from ctp.core.parameters import ParameterSet
 from ctp.core.risk import DynamicRiskManager
 from ctp.core.strategies import of_parameters
-from ctp.core.types import Market
 from ctp.errors import InputError
 from ctp.i18n import LANGUAGES
-from ctp.market.candles import Candles
-from ctp.research.bar_loop import named_columns
+from ctp.research.provenance import data_hash
 from ctp.research.result import BacktestResult
 from ctp.storage.database import Database
 
@@ -91,19 +87,56 @@ def promote(
     Raises NotAllowed when the verdict, the sources or the person's rights forbid it, InputError, NotFound.
     """
     proposal = propose(result, validation)
+    client = lab_client()
+    if client is None:
+        return _promote_here(proposal, to, account, override, reason)
+    return _promote_there(client, proposal, to, account, override, reason)
+
+
+def _promote_here(proposal: Proposal, to: str, account: str | int | None, override: str, reason: str) -> Promotion:
+    """Promote on a machine of one's own: whoever may write its database owns what is in it."""
     with _opened() as database, database.transaction() as connection:
         actor = machine("cli")
         visible = Visible(connection, actor)
+        seen = {one.id: one for one in visible.accounts()}
         if account is None:
-            found = find_target(visible, to, proposal.evidence.details.get("data", {}))
+            candidates = [
+                Candidate(one.id, f"{one.owner}/{one.name}", one.mode, one.symbols, one.timeframe) for one in seen.values()
+            ]
+            found = seen[find_target(candidates, to, proposal.evidence.details.get("data", {})).id]
         else:
             found = visible.find_account(str(account))
         now_ms = time.time_ns() // 1_000_000
         made = promote_account(connection, actor, found.id, proposal, to, now_ms, reason=reason, override=override)
-    return Promotion(
-        f"{found.owner}/{found.name}", found.id, found.mode, made.version, made.verdict, made.override, made.reason,
-        str(made.source_hash), made.data_hash,
-    )  # fmt: skip
+    return _said(f"{found.owner}/{found.name}", found.id, to, made._asdict())
+
+
+def _promote_there(
+    client: Client, proposal: Proposal, to: str, account: str | int | None, override: str, reason: str
+) -> Promotion:
+    """Ask the gateway to promote, with the rights of the person whose notebook this is."""
+    own = client.get("/me")["name"]
+    candidates = [
+        Candidate(card["id"], f"{card['owner'] or own}/{card['name']}", card["mode"], card["symbols"], card["timeframe"])
+        for card in client.get("/accounts")["accounts"]
+    ]
+    if account is None:
+        found = find_target(candidates, to, proposal.evidence.details.get("data", {}))
+    else:
+        named = [one for one in candidates if str(account) in (str(one.id), one.label, one.label.partition("/")[2])]
+        if len(named) != 1:
+            labels = ", ".join(one.label for one in (named or candidates)) or "none"
+            raise InputError("account", account, f"say which of your accounts: {labels}")
+        found = named[0]
+    body = {"to": to, "promotion": proposal.to_plain(), "override": override, "reason": reason}
+    made = client.post(f"/accounts/{found.id}/promotions", body)
+    return _said(found.label, found.id, to, made)
+
+
+def _said(account: str, account_id: int, mode: str, made: Mapping[str, Any]) -> Promotion:
+    """Return what came of a promotion."""
+    names = ("version", "verdict", "override", "reason", "source_hash", "data_hash")
+    return Promotion(account, account_id, mode, *(made[name] for name in names))
 
 
 def propose(result: Any, validation: Validated | None = None) -> Proposal:
@@ -154,17 +187,3 @@ def _opened() -> Iterator[Database]:
         yield database
     finally:
         database.close()
-
-
-def data_hash(candles: Sequence[Candles], columns: Any, markets: Sequence[Market], equity: float) -> str:
-    """Return the SHA-256 of candles, marks, funding, costs and market rules: everything a result was measured upon."""
-    digest = hashlib.sha256()
-    for each in candles:
-        digest.update(f"{each.exchange} {each.symbol} {each.timeframe}\n".encode())
-    for name, column in named_columns(columns).items():
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(column).tobytes())
-    for market in markets:
-        digest.update(repr([np.asarray(value, np.float64).tolist() for value in market]).encode())
-    digest.update(repr(equity).encode())
-    return digest.hexdigest()

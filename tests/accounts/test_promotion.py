@@ -13,7 +13,8 @@ from ctp.accounts import sources
 from ctp.accounts.audit import read_audit
 from ctp.accounts.live_door import grounds_of
 from ctp.accounts.parameter_history import read_history
-from ctp.accounts.promotion import Proposal, find_target, promote, proposal_of, read_proposal
+from ctp.accounts.promotion import Candidate, Proposal, find_target, promote, proposal_of, read_proposal
+from ctp.accounts.rights import Actor
 from ctp.accounts.sources import deciding_sources, source_hash
 from ctp.accounts.trading_accounts import Evidence, append_parameters, create_account, revert_parameters
 from ctp.accounts.visible import Visible
@@ -46,6 +47,12 @@ def proposal(verdict: str | None = "green", data: dict[str, Any] = DATA, **strat
     details = {"data": data, "reasons": [{"en": "because", "ko": "이유"}], "made_with": {"numba": "0"}}
     evidence = Evidence("d" * 64, verdict, None if verdict is None else "f" * 64, details)
     return Proposal(RSI, {"period": 7, **strategy}, {"risk_per_trade": 0.005}, source_hash(RSI), evidence)
+
+
+def candidates(connection: sa.Connection, who: Actor) -> list[Candidate]:
+    """Return the accounts somebody sees."""
+    seen = Visible(connection, who).accounts()
+    return [Candidate(one.id, f"{one.owner}/{one.name}", one.mode, one.symbols, one.timeframe) for one in seen]
 
 
 def test_a_promotion_is_a_version_that_says_what_it_is_pinned_to(
@@ -231,15 +238,14 @@ def test_without_a_name_the_account_of_that_mode_and_market_is_found(
     database: Database, scene: Scene, quant: dict[str, int]
 ) -> None:
     with database.transaction() as connection:
-        visible = Visible(connection, scene.quinn)
-        assert find_target(visible, "paper", {}).id == quant["paper"]
+        assert find_target(candidates(connection, scene.quinn), "paper", {}).id == quant["paper"]
         wanted = new_account("slow", timeframe="4h")
         slow = create_account(connection, scene.quinn, scene.quinn.user_id or 0, wanted, NOW).id
-        assert find_target(visible, "paper", {**DATA, "timeframe": "4h"}).id == slow
+        assert find_target(candidates(connection, scene.quinn), "paper", {**DATA, "timeframe": "4h"}).id == slow
         with pytest.raises(InputError, match="quinn/paper, quinn/slow"):
-            find_target(visible, "paper", {**DATA, "timeframe": "1d"})
+            find_target(candidates(connection, scene.quinn), "paper", {**DATA, "timeframe": "1d"})
         with pytest.raises(InputError, match="no live account"):
-            find_target(Visible(connection, scene.minsu), "live", DATA)
+            find_target(candidates(connection, scene.minsu), "live", DATA)
 
 
 def test_a_proposal_survives_the_wire(database: Database) -> None:

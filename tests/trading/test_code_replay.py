@@ -158,7 +158,7 @@ def test_after_an_upgrade_that_decides_otherwise_entries_wait_for_a_person(tmp_p
             assert (shown["symbol"], shown["candle_time"]) == (rows[5].symbol, rows[5].candle_time)
             assert (shown["outcome"], shown["new_outcome"]) == ("enter", rows[5].outcome)
             told = [json.loads(one.facts) for one in rig.rows(notices)]
-            assert [one for one in told if one.get("what") == "code_changed"][0]["new_outcome"] == rows[5].outcome
+            assert next(one for one in told if one.get("what") == "code_changed")["new_outcome"] == rows[5].outcome
             assert deeds(rig, "parameters.hold")[-1]["differing"] == 1
             entered = len(_entries(rig, account))
             await rig.advance([account], 20)

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import ctp.core
-from ctp.core.parameters import ParameterSet
+from ctp.accounts.sources import source_hash
 from ctp.core.strategies import of_parameters
 from ctp.errors import InputError
 from ctp.research.backtest import Prepared
-from ctp.research.bar_loop import named_columns
 from ctp.research.event_figures import FIGURES
 from ctp.research.grid import Grid, full_grid
 from ctp.research.progress import progress_bar
+from ctp.research.provenance import data_hash
 from ctp.research.ratios import DAYS_A_YEAR
 from ctp.research.result import BacktestResult
 from ctp.research.sweep import run_grid
@@ -115,8 +112,8 @@ def validate(
         verdict=judge.verdict_of(reasons),
         reasons=reasons,
         fingerprint="",
-        data_hash=data_hash(prepared),
-        source_hash=deciding_hash(strategy),
+        data_hash=data_hash(prepared.candles, prepared.columns, prepared.markets, prepared.equity),
+        source_hash=source_hash(of_parameters(strategy).name),
         strategy=strategy,
         risk=risk,
         symbols=tuple(each.symbol for each in prepared.candles),
@@ -236,31 +233,6 @@ def _bands(anchored: WalkForward, courses: list[Course | None], seed: int) -> Ba
         "months_at_target": anchored.months_at_target, "months_in_band": anchored.months_in_band,
     }  # fmt: skip
     return bands(anchored.daily, trades, measured, seed)
-
-
-def data_hash(prepared: Prepared) -> str:
-    """Return the SHA-256 of candles, marks, funding, costs and market rules: everything measured upon."""
-    digest = hashlib.sha256()
-    for each in prepared.candles:
-        digest.update(f"{each.exchange} {each.symbol} {each.timeframe}\n".encode())
-    for name, column in named_columns(prepared.columns).items():
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(column).tobytes())
-    for market in prepared.markets:
-        digest.update(repr([value if isinstance(value, int | float) else list(value) for value in market]).encode())
-    digest.update(repr(prepared.equity).encode())
-    return digest.hexdigest()
-
-
-def deciding_hash(parameters: ParameterSet) -> str:
-    """Return the SHA-256 of the sources that decide: the trading definition and the strategy's own file."""
-    core = Path(ctp.core.__file__).parent
-    own = Path(inspect.getfile(of_parameters(parameters).step))
-    digest = hashlib.sha256()
-    for file in sorted(core.rglob("*.py")):
-        digest.update(file.relative_to(core).as_posix().encode() + b"\0" + file.read_bytes())
-    digest.update(own.name.encode() + b"\0" + own.read_bytes())
-    return digest.hexdigest()
 
 
 def _fingerprint(found: Validation) -> str:
