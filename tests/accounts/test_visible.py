@@ -28,6 +28,7 @@ READERS: dict[str, dict[str, Any]] = {
     "equity": {},
     "candles": {"symbol": "BTC/USDT:USDT"},
     "parameter_versions": {},
+    "code_pin": {},
     "commands": {},
     "reports": {},
     "shares": {},
