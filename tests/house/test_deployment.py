@@ -41,7 +41,10 @@ def test_there_is_a_unit_for_each_service_of_pm2() -> None:
     for name, memory in apps:
         text = dict(units)[name]
         assert f"-m services.crypto_trader_{name}{' --apart' if name == 'lab' else ''}\n" in text
-        assert f"MemoryMax={memory}\n" in text
+        if name in ("web", "backup"):  # with their children, which must be able to die without them
+            assert "MemoryMax=4G\n" in text and "OOMPolicy=continue\n" in text
+        else:
+            assert f"MemoryMax={memory}\n" in text
         assert "RestartPreventExitStatus=78\n" in text
         assert "KillSignal=SIGINT\n" in text
 
