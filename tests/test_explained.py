@@ -18,7 +18,7 @@ from ctp.explained import explained, key_of, retold
 ROOT = Path(__file__).resolve().parents[1] / "ctp"
 # Whose refusals people on the web and in chats are told.
 ROOMS = ("accounts", "core", "notifiers", "reports", "scheduler", "telegram", "trading", "web")
-# What only programs, or whoever owns the shell, ever gets to read.
+# What only programs, or whoever owns the shell or writes a strategy, ever gets to read.
 NOT_TOLD = (
     "the machine ",
     "the token is not valid",
@@ -27,6 +27,9 @@ NOT_TOLD = (
     "another program reads",
     " written by another worker",
     "another worker took",
+    "is the name of another one, ",
+    "must have the parameters ",
+    ": rule 0 says that all of them hold",
 )
 STAND_INS = ("7", "word", "BTC/USDT", "2026-05-01")
 
