@@ -43,6 +43,7 @@ from ctp.backup.target import LocalTarget
 from ctp.backup.verify import note_verified, verify_backup
 from ctp.config import Settings
 from ctp.errors import BackupDamaged, ConfigError, StorageUnavailable
+from ctp.storage import migrations
 from ctp.storage.database import Database
 
 Checkpoint = Callable[[str], None]
@@ -108,8 +109,8 @@ def _make(
     may_be_older: bool,
 ) -> Made:
     """Make a backup and read it back, with every other run kept out."""
-    if database.revision() is None:
-        database.check()  # says what to do; the rest of it goes on beside the reading
+    if database.revision() != migrations.head() and not may_be_older:
+        database.check()  # says what to do; on a database of ours the rest of it goes on beside the reading
     keys = BackupKeys(settings.keys)
     keys.create()
     with target.alone(patience_s):

@@ -308,10 +308,11 @@ def test_an_archive_of_an_older_program_is_migrated_and_a_newer_ones_refused(
                 " VALUES (1, 'old', 'x', 'trader', 'ko', 'Asia/Seoul', 'dark', 'red', 0, 0)"
             )
         )
-    monkeypatch.setattr(old, "check", lambda: None)
     from ctp.backup.create import make_backup
 
-    made = make_backup(settings, old, LocalTarget(settings.backups), "full", NOW).manifest
+    with pytest.raises(ConfigError, match="is older"):
+        make_backup(settings, old, LocalTarget(settings.backups), "full", NOW)
+    made = make_backup(settings, old, LocalTarget(settings.backups), "full", NOW, may_be_older=True).manifest
     assert made.revision == "0001"
     restore_home(settings, LocalTarget(settings.backups), made.id, NOW + HOUR)
     with opened(settings) as database, database.reading() as connection:
