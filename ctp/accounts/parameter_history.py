@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -23,6 +24,11 @@ FRACTIONS = frozenset(
     }
 )  # fmt: skip
 OFF_AT_ZERO = frozenset({"stop_atr", "take_profit", "trailing_stop", "trend_window", "cooldown", "limit_offset"})
+
+
+# What the program writes where a person gives no reason of their own.
+_PROMOTED = re.compile(r"promoted to (?P<mode>paper|live): (?:verdict (?P<verdict>green|amber|red)|not validated)")
+_BACK = re.compile(r"back to version (?P<version>\d+)(?:: (?P<why>.+))?", re.DOTALL)
 
 
 class Change(NamedTuple):
@@ -64,6 +70,18 @@ class PastVersion(NamedTuple):
         if self.override:
             said = f"{said} {text('parameters.override', language, author=self.author, reason=self.override)}"
         return said
+
+    def reason_in(self, language: str) -> str:
+        """Return why it was appended: a person's own words, or what the program wrote where they gave none."""
+        promoted, back = _PROMOTED.fullmatch(self.reason), _BACK.fullmatch(self.reason)
+        if promoted:
+            verdict = promoted["verdict"]
+            grounds = text(f"parameters.verdict.{verdict or 'none'}", language)
+            return text("parameters.promoted", language, mode=text(f"mode.{promoted['mode']}", language), grounds=grounds)
+        if back:
+            said = text("parameters.back", language, version=back["version"])
+            return f"{said} {back['why']}" if back["why"] else said
+        return self.reason
 
     def reasons_in(self, language: str) -> list[str]:
         """Return the verdict's reasons in a language, or in the one they have."""

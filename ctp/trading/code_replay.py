@@ -5,6 +5,9 @@ known at each decision, closes the same candles under the conditions that the jo
 the one written then. At the next point it takes up that one's memory, so that what people changed between two candles
 (parameters, locks, market rules) needs no guess.
 
+A candle that neither the database nor the exchange has any more ends the stretch: what cannot be made again is not counted,
+neither as equal nor as different.
+
 Invariants:
 1. Nothing is written and nothing is asked of an exchange here; the account is not touched.
 2. By the sources that wrote the journal every decision comes out equal, in outcome, reason and every number.
@@ -147,8 +150,10 @@ def replay(material: Material, should_stop: Callable[[], bool] = lambda: False) 
         segment = [one for one in times if one > point.decision_time and (last is None or one <= last)]
         walk = _Walk(material, point)
         for candle_time in segment:
-            compared += len(material.journal[candle_time])
             found += walk.compare(candle_time)
+            if walk.is_over:
+                break
+            compared += len(material.journal[candle_time])
             worked = time.perf_counter() - worked_since
             if worked >= SLICE_S:
                 if should_stop():
@@ -164,6 +169,7 @@ class _Walk:
     def __init__(self, material: Material, point: Point) -> None:
         """Take up the memory of a point; where it cannot be read, nothing of the stretch can be compared."""
         self.material, self.problem = material, ""
+        self.is_over = False  # a candle is missing: nothing can be told up to the next point
         account = material.account
         chosen = material.parameters[point.parameter_version]
         if isinstance(chosen, str):
@@ -195,8 +201,8 @@ class _Walk:
         present = {symbol for symbol, record in records.items() if record.outcome != OUTCOMES[NO_CANDLE]}
         candles = {symbol: self.material.candles.get((symbol, candle_time)) for symbol in present}
         if any(candle is None for candle in candles.values()):
-            self.problem = "candles are missing"
-            return [_cannot(symbol, candle_time, record) for symbol, record in records.items()]
+            self.is_over = True
+            return []
         known = self._known(candle_time, max(record.decided_at for record in records.values()))
         folded = fold(
             self.memory, known, self.material.plans, self.material.purposes, self.terms, until=candle_time

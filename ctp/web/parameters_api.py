@@ -1,4 +1,4 @@
-"""The JSON API of an account's parameters: their history, promotion, and the way back.
+"""An account's parameters on the web: the page of their history, promotion, and the way back.
 
 Invariant: what is allowed is decided in `ctp.accounts`, by the same functions the command line and notebooks use.
 """
@@ -10,12 +10,17 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from ctp.accounts.parameter_history import read_history
+from ctp.accounts.code_words import CodeState, read_code_state
+from ctp.accounts.live_door import GREEN, LIVE, RED
+from ctp.accounts.parameter_history import PastVersion, read_history
 from ctp.accounts.promotion import promote, read_proposal
+from ctp.accounts.sources import source_hash
 from ctp.accounts.trading_accounts import revert_parameters
-from ctp.accounts.visible import ParameterVersion, Visible
-from ctp.errors import InputError
+from ctp.accounts.visible import AccountView, ParameterVersion, Visible
+from ctp.errors import InputError, NotFound
+from ctp.i18n import moment, symbol_name, text
 from ctp.web.api import account_id_of, read_json
+from ctp.web.pages import render_page
 from ctp.web.state import GATEWAY, VISITOR
 
 _LONGEST = 256
@@ -77,3 +82,67 @@ def _answer(made: ParameterVersion) -> web.Response:
     """Return what became of a change."""
     names = ("version", "verdict", "override", "reason", "source_hash", "data_hash")
     return web.json_response({name: getattr(made, name) for name in names}, status=201)
+
+
+async def page(request: web.Request) -> web.Response:
+    """Show who changed what of an account's parameters, when and why, and the sources it decides with."""
+    gateway, visitor, account_id = request.app[GATEWAY], request[VISITOR], account_id_of(request)
+    if not visitor.may_trade_page:
+        raise NotFound("parameters")
+
+    def read(connection: sa.Connection) -> tuple[AccountView, list[PastVersion], CodeState, bool]:
+        visible = Visible(connection, visitor.actor)
+        account = visible.account(account_id)
+        found = read_history(visible, account_id), read_code_state(visible, account_id)
+        return account, *found, visible.may("edit_parameters", account)
+
+    account, versions, code, may_edit = await gateway.read(read)
+    language, zone = visitor.language, visitor.zone
+    newest = versions[0].version if versions else 0
+    facts = {
+        "id": account.id, "mode": account.mode, "newest": newest,
+        "versions": {one.version: {"needs_reason": _needs_reason(account, one)} for one in versions},
+    }  # fmt: skip
+    return render_page(
+        "parameters.html", gateway, visitor, here="home", title=text("web.parameters.title", language),
+        account={**account._asdict(), "mode_word": text(f"mode.{account.mode}", language)},
+        versions=[_version_view(account, one, language, zone) for one in versions], code=code.words(language), hold=code.hold,
+        differences=code.differences(language, zone), may_edit=may_edit, newest=newest, facts=facts,
+    )  # fmt: skip
+
+
+def _needs_reason(account: AccountView, version: PastVersion) -> bool:
+    """Tell whether going back to a version needs an override: on a live account, unless its green verdict still counts."""
+    counts = version.verdict == GREEN and version.source_hash == source_hash(version.strategy)
+    return account.mode == LIVE and not counts
+
+
+def _version_view(account: AccountView, one: PastVersion, language: str, zone: str) -> dict[str, Any]:
+    """Return a version as the page shows it."""
+    data = ""
+    if one.data:
+        days = [moment(one.data[name], language, zone, seconds=False) for name in ("first", "last")]
+        symbols = ", ".join(symbol_name(symbol, language) for symbol in one.data["symbols"])
+        data = text(
+            "web.parameters.data", language, exchange=one.data["exchange"], symbols=symbols,
+            timeframe=one.data["timeframe"], first=days[0], last=days[1],
+        )  # fmt: skip
+    return {
+        "version": one.version,
+        "in_use": one.in_use,
+        "verdict": one.verdict,
+        "verdict_word": text(f"verdict.{one.verdict}", language) if one.verdict else "",
+        "when": moment(one.created_at, language, zone, seconds=False),
+        "author": one.author,
+        "reason": one.reason_in(language),
+        "changes": one.difference(language),
+        "grounds": one.grounds(language),
+        "reasons": one.reasons_in(language),
+        "data": data,
+        "hashes": [
+            (text(f"web.parameters.{name}", language), value)
+            for name, value in (("code", one.source_hash), ("candles", one.data_hash), ("validation", one.fingerprint))
+            if value
+        ],
+        "may_return": not (one.verdict == RED and account.mode == LIVE),
+    }

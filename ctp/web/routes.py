@@ -102,6 +102,7 @@ def public_routes(listen: Listen) -> list[web.RouteDef]:
         web.post("/api/v1/contacts/email/confirm", contacts_api.confirm),
         web.post(f"{_ACCOUNT}/promotions", parameters_api.give_promotion),
         web.post(f"{_ACCOUNT}/parameters/revert", parameters_api.go_back),
+        web.get(r"/accounts/{account:\d{1,19}}/parameters", parameters_api.page),
         web.get("/lab", lab.open_lab),
         *inner_routes(),
     ]

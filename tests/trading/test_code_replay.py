@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ctp.accounts.trading_accounts import append_parameters
 from ctp.storage import tables
 from ctp.storage.tables import account_states, audit_log, code_pins, decision_points, decisions, notices
 from ctp.trading.bot import _account_info
+from ctp.trading.code_pins import note_replay
 from ctp.trading.code_replay import read_material, replay
 from tests.trading.rig import Rig, trading_rig, walk
 
@@ -116,6 +118,39 @@ def test_a_changed_number_is_found_and_named(tmp_path: Path) -> None:
             assert (bit.symbol, bit.candle_time) == (rows[4].symbol, rows[4].candle_time)
             assert bit.numbers == {"rsi": [numbers["rsi"], json.loads(rows[4].numbers)["rsi"]]}
             assert (decision.outcome, decision.new_outcome) == ("enter", rows[9].outcome)
+
+    asyncio.run(story())
+
+
+def test_what_candles_are_missing_for_is_not_counted(tmp_path: Path) -> None:
+    """Up to the next point; a live account without anything to compare stays held."""
+
+    async def story() -> None:
+        async with trading_rig(tmp_path, USDM, history=100) as rig:
+            account = rig.add_account(list(USDM), strategy=BUSY, risk=RISK)
+            await rig.start_bot()
+            assert await rig.command(account, "start") == "done"
+            await rig.advance([account], 6)
+            await rig.stop_bot()
+            await rig.start_bot()
+            await rig.advance([account], 6)
+            await rig.stop_bot()
+            row = rig.one(tables.accounts, tables.accounts.c.id == account)
+            state = rig.one(account_states, account_states.c.account_id == account)
+            with rig.database.reading() as connection:
+                material = read_material(connection, _account_info(row), state.decision_time, is_perpetual=True)
+            times = sorted(material.journal)
+            del material.candles["BTC/USDT:USDT", times[2]]
+            found = replay(material)
+            assert found is not None and (found.decisions, found.differing) == (2 * 2 + 6 * 2, 0)
+            info = _account_info(row)
+            for mode, hold in (("live", "code_changed"), ("paper", "")):
+                pretend_upgrade(rig, account)
+                with rig.database.transaction() as connection:
+                    _unprove(connection, account)
+                    nothing = found._replace(decisions=0)
+                    there = dataclasses.replace(info, mode=mode)
+                    assert note_replay(connection, there, HERE, 1, nothing, 1) == hold
 
     asyncio.run(story())
 
@@ -226,6 +261,12 @@ def _entries(rig: Rig, account: int) -> list[Any]:
     """Return the entry orders that filled something."""
     orders = tables.orders.c
     return rig.rows(tables.orders, orders.account_id == account, orders.purpose == "entry", orders.status == "filled")
+
+
+def _unprove(connection: sa.Connection, account: int) -> None:
+    """Let an account wait for a replay by the sources of this process."""
+    values = {"state": "unproven", "found_hash": HERE, "version": 1}
+    connection.execute(sa.update(code_pins).where(code_pins.c.account_id == account).values(values))
 
 
 def _edit(connection: sa.Connection, decision: int, **values: Any) -> None:
