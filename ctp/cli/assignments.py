@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ctp.core.rules import Costs, MarketRules
 
 GROUPS = ("strategy", "risk", "costs", "market")
-COSTS = ("fee", "slippage", "funding")
+COSTS = ("fee", "maker_fee", "slippage", "funding")
 MARKET = ("tick", "lot", "min_notional", "max_leverage")
 
 
@@ -61,11 +61,11 @@ def parse_assignments(
 
 def _costs(values: dict[str, str], exchange: str) -> Costs:
     """Return the exchange's costs with what was set instead."""
-    from ctp.core.rules import TAKER_FEES, Costs
+    from ctp.core.rules import MAKER_FEES, TAKER_FEES, Costs
 
     _known("costs", values, COSTS)
     given: dict[str, Any] = {
-        name: _number(f"costs.{name}", values[name]) for name in ("fee", "slippage") if name in values
+        name: _number(f"costs.{name}", values[name]) for name in ("fee", "maker_fee", "slippage") if name in values
     }
     if "funding" in values:
         if values["funding"] not in ("on", "off"):
@@ -75,6 +75,7 @@ def _costs(values: dict[str, str], exchange: str) -> Costs:
         if exchange not in TAKER_FEES:
             raise InputError("exchange", exchange, "has no known fee; give it with --set costs.fee=0.001")
         given["fee"] = TAKER_FEES[exchange]
+        given.setdefault("maker_fee", MAKER_FEES[exchange])
     return Costs(**given)
 
 

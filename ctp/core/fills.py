@@ -66,11 +66,54 @@ def taker_fee(market: Market, size: float, price: float) -> float:
 
 
 @kernel
+def maker_fee(market: Market, size: float, price: float) -> float:
+    """Return the fee of a limit entry, which rests before it fills."""
+    return market.maker_fee_rate * size * price
+
+
+@kernel
 def exit_fee(market: Market, size: float, price: float, reason: int) -> float:
     """Return the fee of a fill that closes a position; a liquidation pays its own fee instead."""
     if reason == LIQUIDATION:
         return market.liquidation_fee * size * price
     return taker_fee(market, size, price)
+
+
+@kernel
+def is_traded_through(side: int, limit: float, candle: Candle) -> bool:
+    """Return whether a candle trades beyond the price of a resting limit entry; a touch may leave it in the queue."""
+    return candle.low < limit if side == LONG else candle.high > limit
+
+
+@kernel
+def is_limit_filled(side: int, limit: float, candle: Candle) -> bool:
+    """Return whether a limit entry sent at the open fills in that candle.
+
+    One that would meet the market at the open is refused by the exchange (post-only), and nothing is entered.
+    """
+    would_rest = candle.open > limit if side == LONG else candle.open < limit
+    return would_rest and is_traded_through(side, limit, candle)
+
+
+@kernel
+def rest_of_candle(side: int, limit: float, candle: Candle) -> Candle:
+    """Return what is sure of a candle after a limit entry has filled inside it.
+
+    It goes from the limit price to its extreme beyond it and to its close; the other extreme may have come before.
+    """
+    high = max(limit, candle.close) if side == LONG else candle.high
+    low = candle.low if side == LONG else min(limit, candle.close)
+    return Candle(
+        candle.time,
+        limit,
+        high,
+        low,
+        candle.close,
+        candle.volume,
+        candle.mark_open,
+        candle.mark_high,
+        candle.mark_low,
+    )
 
 
 @kernel

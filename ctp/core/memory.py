@@ -22,6 +22,9 @@ def to_plain(value: Any) -> Any:
 def from_plain(template: Any, plain: Any) -> Any:
     """Return the state that `to_plain` wrote; raises ValueError when it is not one of the template's kind."""
     if isinstance(template, tuple) and hasattr(template, "_fields"):
+        if isinstance(plain, dict):
+            kind: Any = type(template)
+            plain = {**kind._field_defaults, **plain}  # a field that is younger than what was stored
         if not isinstance(plain, dict) or set(plain) != set(template._fields):
             raise ValueError(f"stored state is no {type(template).__name__}")
         return type(template)(*(from_plain(getattr(template, name), plain[name]) for name in template._fields))

@@ -15,12 +15,22 @@ from ctp.errors import InputError
 UNKNOWN_STEP = Decimal("0.00000001")
 DEFAULT_SLIPPAGE = 0.0002
 DEFAULT_LIQUIDATION_FEE = 0.0125
-# Taker fees of the lowest tier, as published by the exchanges.
+# Taker fees, and below them maker fees, of the lowest tier, as published by the exchanges.
 TAKER_FEES = {
     "binance": 0.001,
     "binanceusdm": 0.0005,
     "bybit": 0.00055,
     "okx": 0.0005,
+    "upbit": 0.0005,
+    "bithumb": 0.0025,
+}
+
+
+MAKER_FEES = {
+    "binance": 0.001,
+    "binanceusdm": 0.0002,
+    "bybit": 0.0002,
+    "okx": 0.0002,
     "upbit": 0.0005,
     "bithumb": 0.0025,
 }
@@ -40,12 +50,16 @@ UNKNOWN_BRACKET = Bracket(0.0, 0.01, 0.0, 125.0)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Costs:
-    """What trading costs. Fees and slippage are fractions of the notional; `funding` False leaves funding out."""
+    """What trading costs. Fees and slippage are fractions of the notional; `funding` False leaves funding out.
+
+    fee is the taker's. maker_fee is that of limit entries; None: the taker's too.
+    """
 
     fee: float
     slippage: float = DEFAULT_SLIPPAGE
     funding: bool = True
     liquidation_fee: float = DEFAULT_LIQUIDATION_FEE
+    maker_fee: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse fractions that cannot be costs."""
@@ -53,6 +67,8 @@ class Costs:
             value = getattr(self, name)
             if not 0.0 <= value < 0.1:
                 raise InputError(name, value, "must be a fraction from 0 to below 0.1 (0.001 is 0.1 %)")
+        if self.maker_fee is not None and not 0.0 <= self.maker_fee < 0.1:
+            raise InputError("maker_fee", self.maker_fee, "must be a fraction from 0 to below 0.1 (0.0002 is 0.02 %)")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,6 +112,7 @@ class MarketRules:
             tuple(float(bracket.rate) for bracket in self.brackets),
             tuple(float(bracket.amount) for bracket in self.brackets),
             tuple(float(bracket.max_leverage) for bracket in self.brackets),
+            float(costs.fee if costs.maker_fee is None else costs.maker_fee),
         )
 
 

@@ -1,4 +1,4 @@
-"""Where a position is protected: stop-loss, take-profit, trailing stop and liquidation prices. Pure.
+"""Where a position is entered and protected: limit, stop-loss, take-profit, trailing stop and liquidation prices. Pure.
 
 A stop and a take-profit are set from the entry fill price and rounded to a tick towards it; a trailing stop is rounded to a
 tick towards the market (semantics §3). Liquidation is that of an isolated position (§5).
@@ -17,6 +17,14 @@ LEAST_STOP_WIDTH, WIDEST_STOP = 0.002, 0.2
 def atr_stop_width(multiple: float, atr: float, close: float) -> float:
     """Return a stop width of that many average true ranges, held within what a stop may be."""
     return min(WIDEST_STOP, max(LEAST_STOP_WIDTH, multiple * atr / close))
+
+
+@kernel
+def entry_limit_ticks(market: Market, side: int, close: float, offset: float) -> int:
+    """Return the price of a limit entry in ticks: `close × (1 − offset)` when buying, rounded away from the market."""
+    if side == LONG:
+        return ticks_below(market, close * (1.0 - offset))
+    return ticks_above(market, close * (1.0 + offset))
 
 
 @kernel

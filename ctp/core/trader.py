@@ -19,10 +19,12 @@ from ctp.core.risk import (
     open_profit,
     size_entry,
 )
-from ctp.core.stops import trailing_stop_ticks
+from ctp.core.steps import price_of
+from ctp.core.stops import entry_limit_ticks, trailing_stop_ticks
 from ctp.core.strategies import strategy_start, strategy_step
 from ctp.core.types import (
     ALLOWED,
+    BELOW_MINIMUM,
     COOLDOWN,
     DAILY_LOSS,
     DAILY_LOSS_LOCK,
@@ -173,12 +175,19 @@ def decide(
             reason = EXIT_SIGNAL
         if reason != STILL_OPEN:
             outcome = EXIT
-            plan = Plan(EXIT, side, 0, 0.0, state.close, NAN, NAN, account.equity, reason)
+            plan = Plan(EXIT, side, 0, 0.0, state.close, NAN, NAN, account.equity, reason, 0)
     elif signal.enter != FLAT:
         side = signal.enter
         refusal = _refuse(strategy, risk, state, account, exposure, gate)
+        price = state.close
+        limit_ticks = 0
+        if strategy.limit_offset > 0.0:
+            limit_ticks = entry_limit_ticks(market, side, state.close, strategy.limit_offset)
+            price = price_of(market, limit_ticks)
+            if limit_ticks < 1 and refusal == ALLOWED:
+                refusal = BELOW_MINIMUM  # no price is left below the market
         if refusal == ALLOWED:
-            sizing = size_entry(risk, market, account, exposure, side, state.close, signal.stop_width)
+            sizing = size_entry(risk, market, account, exposure, side, price, signal.stop_width)
             refusal = sizing.refusal
         outcome = REFUSED
         if refusal == ALLOWED:
@@ -188,11 +197,12 @@ def decide(
                 side,
                 sizing.lots,
                 sizing.leverage,
-                state.close,
+                price,
                 signal.stop_width,
                 sizing.loss_width,
                 account.equity,
                 STILL_OPEN,
+                limit_ticks,
             )
     intent = Intent(
         outcome,

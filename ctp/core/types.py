@@ -111,6 +111,7 @@ class Market(NamedTuple):
     bracket_rate: Sequence[float]  # maintenance margin rate
     bracket_amount: Sequence[float]  # maintenance amount
     bracket_leverage: Sequence[float]  # highest leverage
+    maker_fee_rate: float = 0.0
 
 
 class Signal(NamedTuple):
@@ -125,17 +126,18 @@ class Signal(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A market order for the next open. `lots` = 0: none. An exit closes whatever is open then."""
+    """A market order for the next open, or a limit entry for the next candle. An exit closes whatever is open then."""
 
     action: int  # NO_SIGNAL (none), ENTER, EXIT
     side: int
     lots: int
     leverage: float
-    close: float  # of the candle that decided
+    close: float  # of the candle that decided; of a limit entry, its limit price
     stop_width: float
     loss_width: float
     equity: float  # at the decision
     reason: int  # exit reason
+    limit_ticks: int = 0  # of a limit entry; 0: a market order
 
 
 class Position(NamedTuple):
@@ -239,7 +241,7 @@ class Trade(NamedTuple):
     entry_equity: float
 
 
-NO_PLAN = Plan(NO_SIGNAL, FLAT, 0, 0.0, NAN, NAN, NAN, NAN, STILL_OPEN)
+NO_PLAN = Plan(NO_SIGNAL, FLAT, 0, 0.0, NAN, NAN, NAN, NAN, STILL_OPEN, 0)
 NO_POSITION = Position(FLAT, 0, NAN, 0, 0, 0, 0, NAN, 0.0, 0.0, NAN, NAN, 0, 0.0, 0.0, 0.0, 0.0, 0.0)
 NO_TRADE = Trade(FLAT, 0, NAN, 0, NAN, 0, 0.0, 0.0, 0, 0, 0.0, 0.0, 0.0, NAN, STILL_OPEN, 0.0, NAN)
 NO_SIGNAL_YET = Signal(0, FLAT, 0, 0, NAN, 0)

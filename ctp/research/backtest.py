@@ -16,7 +16,7 @@ import numpy as np
 
 from ctp.core.parameters import ParameterSet
 from ctp.core.risk import DynamicRiskManager
-from ctp.core.rules import TAKER_FEES, Costs, MarketRules, is_perpetual_symbol
+from ctp.core.rules import MAKER_FEES, TAKER_FEES, Costs, MarketRules, is_perpetual_symbol
 from ctp.core.strategies import RsiMeanReversion, Strategy, of_parameters
 from ctp.core.trader import start_account, start_trader
 from ctp.core.types import FLAT, NAN, Candle, Intent, Market
@@ -31,13 +31,24 @@ NO_INTENT = Intent(0, FLAT, 0, 0, 0, 0, NAN, NAN, NAN, NAN, NAN, NAN, NAN)
 NO_CANDLE_YET = Candle(0, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN)
 
 
-def costs(exchange: str, *, fee: float | None = None, slippage: float | None = None, funding: bool = True) -> Costs:
-    """Return the costs of an exchange: its taker fee of the lowest tier and the default slippage, unless given."""
+def costs(
+    exchange: str,
+    *,
+    fee: float | None = None,
+    slippage: float | None = None,
+    funding: bool = True,
+    maker_fee: float | None = None,
+) -> Costs:
+    """Return the costs of an exchange: its fees of the lowest tier and the default slippage, unless given.
+
+    A taker fee that is given holds for limit entries too, unless maker_fee is given.
+    """
     if fee is None:
         if exchange not in TAKER_FEES:
             raise InputError("exchange", exchange, "has no known fee; give fee=, or one of " + ", ".join(TAKER_FEES))
         fee = TAKER_FEES[exchange]
-    found = Costs(fee=fee, funding=funding)
+        maker_fee = MAKER_FEES[exchange] if maker_fee is None else maker_fee
+    found = Costs(fee=fee, funding=funding, maker_fee=maker_fee)
     return found if slippage is None else dataclasses.replace(found, slippage=slippage)
 
 

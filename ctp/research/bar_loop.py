@@ -11,9 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ctp.core.book import book_entry, book_exit, book_funding, funding_payment
-from ctp.core.fills import entry_price, exit_fee, exit_price, protective_fill, taker_fee
+from ctp.core.fills import (
+    entry_price,
+    exit_fee,
+    exit_price,
+    is_limit_filled,
+    maker_fee,
+    protective_fill,
+    rest_of_candle,
+    taker_fee,
+)
 from ctp.core.kernel import kernel
-from ctp.core.steps import size_of
+from ctp.core.steps import price_of, size_of
 from ctp.core.trader import close_candles, cooldown_after, put, with_position
 from ctp.core.types import (
     ALLOWED,
@@ -31,7 +40,7 @@ from ctp.core.types import (
     Trade,
     TraderState,
 )
-from ctp.research.detail import CLEAR, MISSING, RESOLVED, Detail, look_inside
+from ctp.research.detail import CLEAR, MISSING, RESOLVED, Detail, look_inside, look_inside_entry
 
 MINUTE_MS = 60_000
 TRADE_COLUMNS = len(Trade._fields) + 1  # the symbol's index comes first
@@ -78,8 +87,8 @@ class Record(NamedTuple):
 
 
 # Decisions; trades; planned entries dropped because their fill candle came after a gap; trades that ended in a candle which
-# touched stop and take-profit, those that finer candles resolved, and those that lacked them.
-DECISIONS, TRADES, DROPPED, TOUCHED_BOTH, RESOLVED_INSIDE, WITHOUT_DETAIL = range(6)
+# touched stop and take-profit, those that finer candles resolved, and those that lacked them; limit entries not filled.
+DECISIONS, TRADES, DROPPED, TOUCHED_BOTH, RESOLVED_INSIDE, WITHOUT_DETAIL, UNFILLED = range(7)
 
 
 def new_record(times: int, candles: int) -> Record:
@@ -90,7 +99,7 @@ def new_record(times: int, candles: int) -> Record:
         np.zeros(times, np.int8),
         np.empty((candles, TRADE_COLUMNS)),
         np.zeros(len(REFUSALS), np.int64),
-        np.zeros(6, np.int64),
+        np.zeros(7, np.int64),
     )
 
 
@@ -165,22 +174,36 @@ def trade_candle(
     timeframe_ms: int,
     detail: Detail,
     symbol: int,
-) -> tuple[TraderState, Account, Trade, int, int]:
+) -> tuple[TraderState, Account, Trade, int, int, int]:
     """Do steps b and c: the planned order fills at the open, then protective orders inside the candle.
 
-    Returns also the trade that closed (side FLAT: none), 1 when a planned entry was dropped because of a gap, and what
-    became of the question whether stop or take-profit came first.
+    Returns also the trade that closed (side FLAT: none), 1 when a planned entry was dropped because of a gap, 1 when a limit
+    entry did not fill, and what became of the question what came first.
     """
     position = state.position
     plan = state.plan
     cooldown = state.cooldown
     trade = NO_TRADE
     dropped = 0
+    unfilled = 0
     is_entry_candle = False
     verdict = CLEAR
+    seen = candle  # what a position can meet of it
+    limit = NAN
     if plan.action == ENTER:
         if state.time != 0 and candle.time != state.time + timeframe_ms:
             dropped = 1
+        elif plan.limit_ticks != 0:
+            limit = price_of(market, plan.limit_ticks)
+            if is_limit_filled(plan.side, limit, candle):
+                fee = maker_fee(market, size_of(market, plan.lots), limit)
+                position, account = book_entry(
+                    market, position, account, plan, strategy.take_profit, plan.lots, limit, limit, fee, candle.time
+                )
+                is_entry_candle = True
+                seen = rest_of_candle(plan.side, limit, candle)
+            else:
+                unfilled = 1
         else:
             price = entry_price(market, plan.side, candle.open)
             fee = taker_fee(market, size_of(market, plan.lots), price)
@@ -195,15 +218,18 @@ def trade_candle(
             market, position, account, position.lots, price, candle.open, fee, plan.reason, candle.time
         )
     if position.side != FLAT:
-        fill = protective_fill(market, position, candle, is_entry_candle)
-        if fill.reason != STILL_OPEN:
+        fill = protective_fill(market, position, seen, is_entry_candle)
+        if limit == limit:
+            fill, verdict = look_inside_entry(market, position, candle, fill, detail, symbol, timeframe_ms, limit)
+        elif fill.reason != STILL_OPEN:
             fill, verdict = look_inside(market, position, candle, fill, detail, symbol, timeframe_ms)
+        if fill.reason != STILL_OPEN:
             fee = exit_fee(market, size_of(market, position.lots), fill.price, fill.reason)
             position, account, trade = book_exit(
                 market, position, account, position.lots, fill.price, fill.reference, fee, fill.reason, candle.time
             )
             cooldown = cooldown_after(strategy, fill.reason, cooldown)
-    return with_position(state, position, NO_PLAN, cooldown), account, trade, dropped, verdict
+    return with_position(state, position, NO_PLAN, cooldown), account, trade, dropped, unfilled, verdict
 
 
 @kernel
@@ -270,10 +296,11 @@ def run_account(
                 )
                 due += 1
             cursors.funding[symbol] = due
-            state, account, trade, is_dropped, verdict = trade_candle(
+            state, account, trade, is_dropped, is_unfilled, verdict = trade_candle(
                 strategy, markets[symbol], state, account, candle, timeframe_ms, series.detail, symbol
             )
             record.totals[DROPPED] += is_dropped
+            record.totals[UNFILLED] += is_unfilled
             if verdict != CLEAR:
                 record.totals[TOUCHED_BOTH] += 1
                 record.totals[RESOLVED_INSIDE] += verdict == RESOLVED

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ctp.core.fills import Fill, is_take_touched, protective_fill
+from ctp.core.fills import NO_FILL, Fill, is_take_touched, is_traded_through, protective_fill, rest_of_candle
 from ctp.core.kernel import kernel
-from ctp.core.types import NAN, STILL_OPEN, STOP_LOSS, TRAILING_STOP, Candle, Market, Position
+from ctp.core.types import LIQUIDATION, NAN, STILL_OPEN, STOP_LOSS, TAKE_PROFIT, TRAILING_STOP, Candle, Market, Position
 
 # What became of a fill: nothing to ask; both touched and not known which came first; known; finer candles missing.
 CLEAR, AMBIGUOUS, RESOLVED, MISSING = 0, 1, 2, 3
@@ -30,6 +30,7 @@ class Detail(NamedTuple):
     open: Any
     high: Any
     low: Any
+    close: Any
     length_ms: int
 
 
@@ -101,11 +102,57 @@ def look_inside(
     while time < candle.time + timeframe_ms:
         if row >= detail.offset[symbol + 1] or detail.time[row] != time:
             return fill, MISSING
-        fine = Candle(time, detail.open[row], detail.high[row], detail.low[row], NAN, NAN, NAN, NAN, NAN)
+        fine = Candle(time, detail.open[row], detail.high[row], detail.low[row], detail.close[row], NAN, NAN, NAN, NAN)
         found = protective_fill(market, protected, fine, False)
         if found.reason != STILL_OPEN:
             is_both = found.reason in (STOP_LOSS, TRAILING_STOP) and is_take_touched(market, protected, fine)
             return found, AMBIGUOUS if is_both else RESOLVED
         row += 1
         time += detail.length_ms
+    return fill, AMBIGUOUS
+
+
+@kernel
+def look_inside_entry(
+    market: Market,
+    position: Position,
+    candle: Candle,
+    fill: Fill,
+    detail: Detail,
+    symbol: int,
+    timeframe_ms: int,
+    limit: float,
+) -> tuple[Fill, int]:
+    """Return the fill of the candle in which a limit entry has filled, as its finer candles have it.
+
+    There the take-profit may have been touched before the entry; the coarse candle fills it only at its close or beyond.
+    """
+    if not is_take_touched(market, position, candle) or fill.reason == LIQUIDATION:
+        return fill, CLEAR
+    if detail.length_ms == 0:
+        return fill, AMBIGUOUS
+    protected = without_liquidation(position)
+    row = row_at(detail, symbol, candle.time)
+    time = candle.time
+    is_entered = is_unsure = False
+    while time < candle.time + timeframe_ms:
+        if row >= detail.offset[symbol + 1] or detail.time[row] != time:
+            return fill, MISSING
+        fine = Candle(
+            time, detail.open[row], detail.high[row], detail.low[row], detail.close[row], NAN, NAN, NAN, NAN
+        )
+        if not is_entered and is_traded_through(position.side, limit, fine):
+            is_unsure = is_take_touched(market, protected, fine)  # before the entry or after it?
+            fine = rest_of_candle(position.side, limit, fine)
+            is_entered = True
+        if is_entered:
+            found = protective_fill(market, protected, fine, False)
+            if found.reason == TAKE_PROFIT:
+                return found, RESOLVED
+            if found.reason != STILL_OPEN:
+                return found, AMBIGUOUS if is_unsure or is_take_touched(market, protected, fine) else RESOLVED
+        row += 1
+        time += detail.length_ms
+    if is_entered:
+        return NO_FILL, AMBIGUOUS if is_unsure else RESOLVED
     return fill, AMBIGUOUS

@@ -13,7 +13,7 @@ from ctp.market.series import timeframe_ms
 from ctp.research.detail import Detail
 
 _NO_NUMBERS = np.empty(0)
-NO_DETAIL = Detail(np.zeros(2, np.int64), np.empty(0, np.int64), _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS, 0)
+NO_DETAIL = Detail(np.zeros(2, np.int64), np.empty(0, np.int64), _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS, 0)
 
 
 def detail_of(given: str | Candles | Sequence[Candles], coarse: Sequence[Candles]) -> Detail:
@@ -49,6 +49,7 @@ def detail_of(given: str | Candles | Sequence[Candles], coarse: Sequence[Candles
         np.concatenate([part.open for part in present]),
         np.concatenate([part.high for part in present]),
         np.concatenate([part.low for part in present]),
+        np.concatenate([part.close for part in present]),
         length_ms,
     )
 

@@ -69,11 +69,13 @@ def to_vectorbt(result: BacktestResult) -> vectorbt.Portfolio:
 
 def _orders(result: BacktestResult) -> Iterator[Order]:
     """Yield every fill and funding payment, each symbol's in order of events."""
+    is_maker = getattr(result.strategy, "limit_offset", 0.0) > 0.0
     for number, (candles, market) in enumerate(zip(result.candles, result.markets, strict=True)):
+        entry_rate = market.maker_fee_rate if is_maker else market.fee_rate
         for trade in (each for each in result.trade_records if each["symbol"] == candles.symbol):
             is_long = trade["side"] == "long"
             size = trade["size"]
-            entry_fee = market.fee_rate * size * trade["entry_price"]
+            entry_fee = entry_rate * size * trade["entry_price"]
             yield Order(trade["entry_time"], number, size, trade["entry_price"], entry_fee, BUY if is_long else SELL)
             for time, payment in _payments(result, number, trade):
                 yield Order(time, number, NEXT_TO_NOTHING, trade["entry_price"], payment, BUY if is_long else SELL)

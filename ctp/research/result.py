@@ -24,6 +24,7 @@ from ctp.research.bar_loop import (
     RESOLVED_INSIDE,
     TOUCHED_BOTH,
     TRADES,
+    UNFILLED,
     WITHOUT_DETAIL,
     Series,
 )
@@ -71,6 +72,7 @@ class BacktestResult:
     trade_records: Sequence[dict[str, Any]]  # closed, in order of closing, then open ones by symbol
     refusals: dict[str, int]
     dropped_entries: int
+    unfilled_entries: int  # limit entries that were not traded through, or would have met the market
     ambiguity: Ambiguity  # trades whose last candle touched stop and take-profit
     columns: Series  # what the engine was fed
     notes: Sequence[str]
@@ -112,6 +114,7 @@ class BacktestResult:
                 name: int(count) for name, count in zip(REFUSALS, record.refusals, strict=True) if name and count
             },
             dropped_entries=int(record.totals[DROPPED]),
+            unfilled_entries=int(record.totals[UNFILLED]),
             ambiguity=Ambiguity(*(int(record.totals[place]) for place in (TOUCHED_BOTH, RESOLVED_INSIDE, WITHOUT_DETAIL))),
             columns=columns,
             notes=(
@@ -186,6 +189,7 @@ class BacktestResult:
             "figures": _for_json(self.figures),
             "refusals": self.refusals,
             "dropped_entries": self.dropped_entries,
+            "unfilled_entries": self.unfilled_entries,
             "ambiguity": self.ambiguity._asdict(),
             "strategy": {"name": of_parameters(self.strategy).name, **self.strategy.to_dict()},
             "risk": self.risk.to_dict(),

@@ -127,10 +127,13 @@ def _engines_of(prepared: Prepared, grid: Grid) -> np.ndarray:
         reason = "the strategy is not in two halves"
     if reason != EVENTS:
         return np.full(grid.total, reason, object)
-    choices = grid.axes.get("on_daily_loss", [prepared.risk.on_daily_loss])
-    reasons = np.array(["positions close on a daily loss" if choice == "close" else EVENTS for choice in choices], object)
-    chosen: np.ndarray = reasons[grid.places.get("on_daily_loss", np.zeros(grid.total, np.int32))]
-    return chosen
+    engines = np.full(grid.total, EVENTS, object)
+    nowhere = np.zeros(grid.total, np.int32)
+    closes = np.array([each == "close" for each in grid.axes.get("on_daily_loss", [prepared.risk.on_daily_loss])])
+    engines[closes[grid.places.get("on_daily_loss", nowhere)]] = "positions close on a daily loss"
+    limits = np.array([each > 0 for each in grid.axes.get("limit_offset", [getattr(prepared.strategy, "limit_offset", 0)])])
+    engines[limits[grid.places.get("limit_offset", nowhere)]] = "limit entries fill inside a candle"
+    return engines
 
 
 def _loop_figures(prepared: Prepared, grid: Grid, number: int) -> list[float]:

@@ -130,7 +130,7 @@ def _market(chance: random.Random, is_perpetual: bool) -> plain.Market:
 def _costs(chance: random.Random) -> plain.Costs:
     """Draw the costs of one symbol."""
     fee, slippage = chance.choice((0.0, 0.0002, 0.0005, 0.001, 0.01)), chance.choice((0.0, 0.0001, 0.0005, 0.003))
-    return plain.Costs(fee, slippage, chance.choice((0.0, 0.0125, 0.02)))
+    return plain.Costs(fee, slippage, chance.choice((0.0, 0.0125, 0.02)), fee * 0.4)
 
 
 def random_case(seed: int, length: int = 300) -> Case:
@@ -139,6 +139,8 @@ def random_case(seed: int, length: int = 300) -> Case:
     is_perpetual = chance.random() < 0.8
     symbols = chance.randint(1, 3)
     strategy, risk = _strategy(chance, is_perpetual), _risk(chance, is_perpetual)
+    offset = random.Random(seed + 1)
+    strategy["limit_offset"] = offset.choice((0.0, 0.0, 0.0, _between(offset, 0.0, 0.01), _between(offset, 0.0, 0.05)))
     timeframe, volatility = chance.choice(("1h", "5m", "15m", "4h", "8h", "1d")), chance.choice((0.002, 0.01, 0.03))
     if chance.random() < 0.3:
         # Patient: profits run for days, and are given back through the daily limit and towards liquidation.

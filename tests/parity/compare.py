@@ -107,8 +107,9 @@ def _refusal_differences(found: BacktestResult, expected: plain.Result) -> Itera
     """Compare how often each reason was given; before the first decision the oracle does not speak."""
     mine = {name: count for name, count in found.refusals.items() if name != "warming_up"}
     theirs = Counter(reason for _, _, reason in expected.refusals if reason != "warming_up")
-    if mine != dict(theirs) or found.dropped_entries != expected.dropped:
-        yield f"refusals, dropped: ctp {mine} {found.dropped_entries}, oracle {dict(theirs)} {expected.dropped}"
+    if mine != dict(theirs) or (found.dropped_entries, found.unfilled_entries) != (expected.dropped, expected.unfilled):
+        ours = f"{mine} {found.dropped_entries} {found.unfilled_entries}"
+        yield f"refusals, dropped, unfilled: ctp {ours}, oracle {dict(theirs)} {expected.dropped} {expected.unfilled}"
 
 
 def _figure_differences(found: BacktestResult, expected: plain.Result) -> Iterator[str]:

@@ -22,7 +22,7 @@ from tests.parity.cases import Case, History, as_decimal
 
 def costs_of(cost: plain.Costs) -> Costs:
     """Return the oracle's costs as ctp takes them."""
-    return Costs(fee=cost.fee, slippage=cost.slippage, liquidation_fee=cost.liquidation_fee)
+    return Costs(fee=cost.fee, slippage=cost.slippage, liquidation_fee=cost.liquidation_fee, maker_fee=cost.maker_fee)
 
 
 def rules_of(market: plain.Market) -> MarketRules:

@@ -111,16 +111,26 @@ class Account:
             planned, symbol.planned_entry = symbol.planned_entry, None
             if symbol.is_after_gap(self.timeframe):  # §1 Gaps: dropped
                 self.result.dropped += 1
+            elif planned.limit is None:
+                factor = 1 + symbol.costs.slippage if planned.side == "long" else 1 - symbol.costs.slippage
+                self.open(symbol, planned, price * factor, price, symbol.costs.fee)
+            elif self.is_reached(symbol.candle, planned.side, planned.limit):
+                self.open(symbol, planned, planned.limit, planned.limit, symbol.costs.maker_fee)
             else:
-                self.open(symbol, planned)
+                self.result.unfilled += 1
 
-    def open(self, symbol: Symbol, planned: PlannedEntry) -> None:
-        """Fill a planned entry at the open."""
+    def is_reached(self, candle: Candle, side: str, limit: float) -> bool:
+        """Tell whether a limit order that was sent at the open rested there, and was traded through afterwards."""
+        if side == "long":
+            return not candle.open <= limit and not candle.low >= limit
+        return not candle.open >= limit and not candle.high <= limit
+
+    def open(self, symbol: Symbol, planned: PlannedEntry, price: float, unslipped: float, fee_rate: float) -> None:
+        """Open a position at a price."""
         side, size = planned.side, planned.size
-        price = symbol.candle.open * (1 + symbol.costs.slippage if side == "long" else 1 - symbol.costs.slippage)
-        fee = symbol.costs.fee * size * price
+        fee = fee_rate * size * price
         self.balance -= fee
-        slipped = size * abs(price - symbol.candle.open)
+        slipped = size * abs(price - unslipped)
         self.result.fees += fee
         self.result.slippage += slipped
         stop = symbol.stop_from(price, side, planned.stop_width)
@@ -140,6 +150,7 @@ class Account:
             decision_equity=planned.decision_equity,
             entry_index=symbol.i,
             slippage=slipped,
+            by_limit=planned.limit is not None,
         )
 
     # --- step c ---
@@ -164,9 +175,18 @@ class Account:
             self.close(symbol, price, price * (1 - position.sign * symbol.costs.slippage), reason)
         elif reached:
             self.liquidate(symbol, position)
-        elif position.take is not None and (candle.high >= position.take if is_long else candle.low <= position.take):
+        elif position.take is not None and self.takes(position, candle, symbol.i):
             price = max(candle.open, position.take) if is_long else min(candle.open, position.take)
+            if position.by_limit and symbol.i == position.entry_index:
+                price = position.take  # the candle came to it from the limit price
             self.close(symbol, price, price * (1 - position.sign * symbol.costs.slippage), "take_profit")
+
+    def takes(self, position: Position, candle: Candle, index: int) -> bool:
+        """Tell whether the take-profit fills; in the candle of a limit entry only its close surely came after the entry."""
+        assert position.take is not None
+        if position.by_limit and index == position.entry_index:
+            return candle.close >= position.take if position.side == "long" else candle.close <= position.take
+        return candle.high >= position.take if position.side == "long" else candle.low <= position.take
 
     def liquidate(self, symbol: Symbol, position: Position) -> None:
         """Lose the margin and pay the liquidation fee in place of the taker fee (§5)."""
@@ -319,6 +339,16 @@ class Account:
     def size(self, symbol: Symbol, side: str, equity: float) -> str | None:
         """Plan the entry with the size of §4, or return the reason against it."""
         risk, market, close = self.risk, symbol.market, symbol.candle.close
+        limit = None
+        if self.strategy.limit_offset:
+            # Rounded away from the market; where the definition says close, a limit entry's size goes by its limit.
+            if side == "long":
+                limit = round_down(close * (1 - self.strategy.limit_offset), market.tick)
+            else:
+                limit = round_up(close * (1 + self.strategy.limit_offset), market.tick)
+            if limit <= 0:
+                return "below_minimum"
+            close = limit
         width = symbol.stop_width()
         risk_amount = equity * risk.risk_per_trade * self.streak_factor()
         loss_width = width + 2 * (symbol.costs.fee + symbol.costs.slippage)
@@ -343,5 +373,5 @@ class Account:
             sign = 1 if side == "long" else -1
             if sign * (stop - liquidation) < risk.liquidation_buffer * (sign * (close - liquidation)):
                 return "liquidation_too_near"
-        symbol.planned_entry = PlannedEntry(side, size, close, width, leverage, loss_width, equity)
+        symbol.planned_entry = PlannedEntry(side, size, close, width, leverage, loss_width, equity, limit)
         return None

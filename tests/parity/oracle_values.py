@@ -41,6 +41,7 @@ class Strategy:
     direction: str = "long"
     trend_window: int = 0
     signal: str = "reversion"
+    limit_offset: float = 0.0
     cooldown: int = 0
     warm_up: int | None = None
 
@@ -91,6 +92,7 @@ class Costs:
     fee: float = 0.0005
     slippage: float = 0.0
     liquidation_fee: float = 0.0125
+    maker_fee: float = 0.0005
 
 
 # --- what comes out ---------------------------------------------------------------------------------------------------
@@ -116,6 +118,7 @@ class Position:
     entry_index: int
     funding: float = 0.0
     slippage: float = 0.0
+    by_limit: bool = False
     best_close: float | None = None
     stop_moved: bool = False
     exit_time: int | None = None
@@ -139,7 +142,7 @@ class Position:
 
 @dataclass
 class PlannedEntry:
-    """A market order decided at a close, to fill at the next open of its symbol."""
+    """An order decided at a close: at market for the next open of its symbol, or at a limit for its next candle."""
 
     side: str
     size: float
@@ -148,6 +151,7 @@ class PlannedEntry:
     leverage: float
     loss_width: float
     decision_equity: float
+    limit: float | None = None  # None: a market order
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,7 @@ class Result:
     open: list[Position] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     refusals: list[tuple[int, str, str]] = field(default_factory=list)  # close time, symbol, reason
+    unfilled: int = 0  # limit entries that nothing traded through, or that would have met the market
     dropped: int = 0  # planned entries whose fill candle came after a gap
     balance: float = 0.0
     fees: float = 0.0

@@ -26,8 +26,11 @@ def events_of(expected: plain.Result) -> Counter[str]:
         events[str(trade.exit_reason)] += 1
         events[trade.side] += 1
         events["funded"] += trade.funding != 0.0
+        events["by limit"] += trade.by_limit
+        if trade.by_limit and trade.exit_time == trade.entry_time:
+            events[f"by limit, at once {trade.exit_reason}"] += 1
     events.update(reason for _, _, reason in expected.refusals)
-    return events + Counter({"dropped": expected.dropped, "left open": len(expected.open)})
+    return events + Counter({"dropped": expected.dropped, "left open": len(expected.open), "unfilled": expected.unfilled})
 
 
 def test_backtest_equals_the_oracle_in_every_trade_and_every_equity_value() -> None:
@@ -39,5 +42,6 @@ def test_backtest_equals_the_oracle_in_every_trade_and_every_equity_value() -> N
         expected = run_oracle(case, history)
         assert differences(run_compiled(case, history), expected) == [], f"seed {seed}: {case}"
         seen += events_of(expected)
-    every = {*EXIT_REASONS[1:7], *REFUSALS, "long", "short", "funded", "dropped", "left open"} - OUTSIDE_A_BACKTEST
+    every = {*EXIT_REASONS[1:7], *REFUSALS, "long", "short", "funded", "dropped", "left open", "unfilled"} - OUTSIDE_A_BACKTEST
+    every |= {"by limit", "by limit, at once stop_loss", "by limit, at once take_profit"}
     assert min(seen[name] for name in every) >= 5, f"the random accounts leave something untried: {seen}"

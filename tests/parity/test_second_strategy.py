@@ -40,6 +40,7 @@ def drawn(seed: int, is_perpetual: bool) -> dict[str, Any]:
         "stop_atr": chance.choice((0.0, 0.7, 2.0)),
         "take_profit": chance.choice((0.0, 0.01, 0.05)),
         "trailing_stop": chance.choice((0.0, 0.01, 0.05)),
+        "limit_offset": chance.choice((0.0, 0.0, 0.002)),
         "cooldown": chance.choice((0, 0, 3)),
         "warm_up": chance.choice((None, 0, 30)),
     }

@@ -36,7 +36,7 @@ def one_symbol(seed: int) -> tuple[Case, History]:
 def prepared(case: Case, history: History) -> Prepared:
     """Return the inputs of a case as engines take them."""
     return prepare(
-        RsiMeanReversion(**case.strategy),
+        RsiMeanReversion(**{**case.strategy, "limit_offset": 0.0}),
         DynamicRiskManager(**{**case.risk, "on_daily_loss": "lock"}),
         list(history.candles.values()),
         costs_of(case.costs[0]),
@@ -54,7 +54,7 @@ def random_axes(seed: int, is_perpetual: bool) -> dict[str, Any]:
     for other in range(seed * 100 + 1, seed * 100 + 60):
         case = random_case(other)
         for name, value in {**case.strategy, **case.risk}.items():
-            if value is not None and name != "on_daily_loss" and value not in drawn.setdefault(name, []):
+            if value is not None and name not in ("on_daily_loss", "limit_offset") and value not in drawn.setdefault(name, []):
                 drawn[name].append(value)
     for name, only in (("leverage", 1.0), ("direction", "long")):
         if not is_perpetual:

@@ -97,7 +97,7 @@ class Strategy(NamedTuple):
 
 
 DEFAULT_STRATEGY = "rsi_mean_reversion"
-APPLIED_BY_THE_TRADER = ("take_profit", "trailing_stop", "cooldown", "warm_up")
+APPLIED_BY_THE_TRADER = ("take_profit", "trailing_stop", "limit_offset", "cooldown", "warm_up")
 ALL_RULES_HOLD = "entry_signal"
 
 _BY_NAME: dict[str, Strategy] = {}

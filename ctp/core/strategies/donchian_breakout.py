@@ -39,6 +39,7 @@ class DonchianBreakout(ParameterSet):
     stop_atr: float = parameter(3.0, Bound(0, 1000))
     take_profit: float = parameter(0.0, Bound(0, 100))
     trailing_stop: float = parameter(0.0, Bound(0, 1, is_open=True, may_be_zero=True))
+    limit_offset: float = parameter(0.0, Bound(0, 0.2))
     cooldown: int = parameter(0, Bound(0, 1_000_000, is_integer=True))
     warm_up: int | None = parameter(None, Bound(0, 1_000_000, is_integer=True))
 

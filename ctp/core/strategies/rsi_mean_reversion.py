@@ -52,6 +52,7 @@ class RsiMeanReversion(ParameterSet):
     direction: str = parameter("long", Bound(choices=("long", "short", "both")))
     trend_window: int = parameter(0, Bound(0, 100_000, is_integer=True))
     signal: str = parameter("reversion", Bound(choices=("reversion", "momentum")))
+    limit_offset: float = parameter(0.0, Bound(0, 0.2))
     cooldown: int = parameter(0, Bound(0, 1_000_000, is_integer=True))
     warm_up: int | None = parameter(None, Bound(0, 1_000_000, is_integer=True))
 

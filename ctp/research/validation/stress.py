@@ -34,6 +34,11 @@ def stresses(walker: Walker, walked: WalkForward, choices: Sequence[Choice]) -> 
 def _dearer(prepared: Prepared, fees: float, slippage: float) -> Prepared:
     """Return a history whose trades cost more."""
     markets = [
-        market._replace(fee_rate=market.fee_rate * fees, slippage=market.slippage * slippage) for market in prepared.markets
+        market._replace(
+            fee_rate=market.fee_rate * fees,
+            maker_fee_rate=market.maker_fee_rate * fees,
+            slippage=market.slippage * slippage,
+        )
+        for market in prepared.markets
     ]
     return dataclasses.replace(prepared, markets=markets)
