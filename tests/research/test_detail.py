@@ -31,7 +31,7 @@ def inside(*fine: tuple[float, float, float], at: tuple[int, ...] = (0, 1, 2, 3)
     """Return quarter hours inside the candle at one o'clock: (open, high, low) each."""
     time = [HOUR_MS + QUARTER * place for place in at]
     columns = [[one[place] for one in fine] for place in range(3)]
-    return Detail([0, len(fine)], time, *columns, QUARTER)
+    return Detail([0, len(fine)], time, *columns, columns[0], QUARTER)
 
 
 def looked(detail: Detail, one: Any = BOTH, **changes: Any) -> tuple[int, float, int]:
