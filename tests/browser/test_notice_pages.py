@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Locator, Page, expect
 
+from ctp.accounts.report_requests import end_request, take_request
 from ctp.accounts.users import find_user
 from ctp.config import Settings
 from ctp.notifiers.contacts import claim_by_code
@@ -18,7 +20,7 @@ from ctp.notifiers.outbox import tell_user
 from ctp.storage import tables
 from ctp.storage.database import Database
 from tests.browser.visits import PHONE, Pages, Visit, browsed
-from tests.web.seed import World, add_notice
+from tests.web.seed import PASSWORD, World, add_notice
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -271,6 +273,46 @@ def test_an_administrator_closes_anybodys_positions_and_watches_it(pages: Pages)
     visit.leave()
 
 
+def test_an_administrator_adds_a_person_and_hands_the_password_over_once(pages: Pages) -> None:
+    """A wrong own password keeps the form open and says so; the new person is in the list and in the audit log."""
+    visit = Visit(pages, "root")
+    page = visit.log_in()
+    page.goto(f"{pages.base}/users")
+    page.click("#add")
+    page.fill("#d-name", "newcomer")
+    page.fill("#d-own_password", "not my password")
+    page.click("dialog button[type=submit]")
+    expect(page.locator("dialog [role=alert]")).to_contain_text("too many attempts")
+    page.fill("#d-own_password", PASSWORD)
+    page.click("dialog button[type=submit]")
+    password = page.locator("dialog code").inner_text()
+    page.click("dialog button[type=submit]")
+    row = page.locator("tr[data-user=newcomer]")
+    expect(row).to_contain_text("first login pending")
+    assert password not in page.content()
+    page.get_by_role("link", name="Audit log").click()
+    expect(page.locator("#audit")).to_contain_text("User added")
+    visit.errors.clear()  # the browser reports the 400 of the wrong password itself
+    visit.leave()
+
+
+def test_a_report_is_asked_for_on_the_page_and_appears_when_it_is_there(pages: Pages, world: World) -> None:
+    """Waiting first; once the scheduler has made it, the page shows it by itself."""
+    visit = Visit(pages, "alice")
+    page = visit.log_in()
+    page.goto(f"{pages.base}/reports")
+    page.select_option("#ask-kind", "monthly")
+    page.click("#ask button")
+    expect(page.locator("#asked")).to_contain_text("being made")
+    report = _add_report(world, "alice", "Real money", "<h1>made</h1>")
+    with world.database.transaction() as connection:
+        taken = take_request(connection, world.now_ms)
+        assert taken is not None
+        end_request(connection, taken.id, "done", int(time.time() * 1000), report_id=report)
+    expect(page.locator("#asked li[data-result=done] a")).to_have_attribute("href", f"/reports/{report}")
+    visit.leave()
+
+
 def test_an_operator_begins_where_the_work_is(pages: Pages) -> None:
     """The first page is operations; accounts, reports and the desk are not offered."""
     visit = Visit(pages, "otto")
@@ -288,7 +330,8 @@ def test_every_page_fits_a_phone_and_every_control_has_a_name(pages: Pages, worl
     add_notice(world, "minsu", f"phone-{name}")
     visit = Visit(pages, name, viewport=PHONE, is_mobile=True, has_touch=True, device_scale_factor=2)
     page = visit.log_in()
-    paths = ["/", "/notices", "/profile", "/profile/notices", "/reports", *(["/operations"] if name == "root" else [])]
+    paths = ["/", "/notices", "/profile", "/profile/notices", "/reports"]
+    paths += ["/operations", "/users", "/audit"] if name == "root" else []
     for path in paths:
         page.goto(f"{pages.base}{path}")
         page.wait_for_load_state("networkidle")
