@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ctp.notebook.history import load_candles, load_funding, stored_candles
     from ctp.notebook.place import account, where_am_i
     from ctp.research.backtest import backtest, costs
+    from ctp.research.check import check
     from ctp.research.promote import promote
     from ctp.research.sweep import sweep
     from ctp.research.validation.run import validate
@@ -31,6 +32,7 @@ _HOMES = {
     "RsiMeanReversion": "ctp.core.strategies",
     "account": "ctp.notebook.place",
     "backtest": "ctp.research.backtest",
+    "check": "ctp.research.check",
     "costs": "ctp.research.backtest",
     "example_candles": "ctp.notebook.generated",
     "load_candles": "ctp.notebook.history",
@@ -51,6 +53,7 @@ __all__ = [
     "RsiMeanReversion",
     "account",
     "backtest",
+    "check",
     "costs",
     "example_candles",
     "load_candles",

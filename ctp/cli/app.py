@@ -29,6 +29,7 @@ from ctp.cli.simulator import simulator
 from ctp.cli.status import status
 from ctp.cli.strategies import strategies
 from ctp.cli.sweep import sweep
+from ctp.cli.validate import check, validate
 from ctp.cli.why import why
 from ctp.config import home_folder
 from ctp.errors import ConfigError, CtpError, DataDamaged, InputError, KeyRefused, NotAllowed, NotFound
@@ -94,6 +95,10 @@ app.command(
     epilog="Example: ctp sweep --exchange binance --symbol BTC/USDT --timeframe 1h --grid strategy.period=5:41 --by sharpe"
 )(sweep)
 app.command(epilog="Example: ctp strategies donchian_breakout")(strategies)
+app.command(
+    epilog="Example: ctp validate --exchange binance --symbol BTC/USDT --timeframe 1h --grid strategy.period=7,14 --language ko"
+)(validate)
+app.command(epilog="Example: ctp check --exchange binance --symbol BTC/USDT --timeframe 1h --set strategy.period=21")(check)
 app.command(epilog="Example: ctp simulator --candles BTC/USDT=btc-1h.parquet --timeframe 1h --speed 3600")(simulator)
 app.command(epilog="Example: ctp export minsu minsu.zip --passphrase-stdin")(exchange_of_data.export)
 app.command("import", epilog="Example: ctp import minsu.zip --dry-run")(exchange_of_data.import_)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +33,6 @@ from ctp.storage.database import Database
 from ctp.storage.tables import trials
 from tests.research.markets import market
 
-SHARED_HOME = Path(os.environ["CTP_HOME"])
 RISK = DynamicRiskManager().for_market(False)
 
 
@@ -45,18 +43,9 @@ def candles() -> Candles:
 
 
 @pytest.fixture
-def own_home(home: Path) -> Path:
-    """Return a home with nothing in it but the compiled code that all tests share."""
-    cache = SHARED_HOME / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
-    (home / "cache").symlink_to(cache)
-    return home
-
-
-@pytest.fixture
-def ledger(own_home: Path) -> Iterator[Database]:
+def ledger(home: Path) -> Iterator[Database]:
     """Return the database of a home of its own."""
-    database = Database(f"sqlite:///{own_home / 'ctp.db'}")
+    database = Database(f"sqlite:///{home / 'ctp.db'}")
     database.migrate()
     yield database
     database.close()
@@ -135,18 +124,18 @@ def test_trials_count_where_symbol_timeframe_and_months_overlap(ledger: Database
     assert counted(candles).distinct == 3 and counted(later).distinct == 1 and counted(ether).distinct == 2
 
 
-def test_nothing_fails_without_a_database_or_with_one_that_is_locked(own_home: Path, candles: Candles) -> None:
+def test_nothing_fails_without_a_database_or_with_one_that_is_locked(home: Path, candles: Candles) -> None:
     ctp.backtest(candles=candles)
-    assert not (own_home / "ctp.db").exists()
-    database = Database(f"sqlite:///{own_home / 'ctp.db'}")
+    assert not (home / "ctp.db").exists()
+    database = Database(f"sqlite:///{home / 'ctp.db'}")
     database.migrate()
     database.close()
-    with sqlite3.connect(own_home / "ctp.db") as other:
+    with sqlite3.connect(home / "ctp.db") as other:
         other.execute("BEGIN IMMEDIATE")
         assert len(ctp.sweep(candles=candles, quiet=True, period=[7]).table) == 1
         other.rollback()
     assert counted(candles).distinct == 0
-    (own_home / "ctp.db").write_bytes(b"no database")
+    (home / "ctp.db").write_bytes(b"no database")
     ctp.backtest(candles=candles)
 
 

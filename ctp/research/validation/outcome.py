@@ -59,7 +59,7 @@ class Fold:
     trades: int  # closed in the test
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class WalkForward:
     """Out of sample: in each fold the best of the grid is chosen on the past and measured on what came after."""
 
@@ -106,7 +106,7 @@ class DeflatedSharpe:
     effective_trials: float
     clusters: int  # groups of trials in the sample that move alike
     sampled: int
-    spread: float  # standard deviation of the trials' Sharpe ratios
+    spread: float  # standard deviation of the trials' Sharpe ratios, at least the sampling error of one
     days: int
     skewness: float
     kurtosis: float
@@ -114,7 +114,7 @@ class DeflatedSharpe:
     from_ledger: bool
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Overfitting:
     """Combinatorially symmetric cross-validation: what becomes out of sample of what was best in sample."""
 
@@ -206,7 +206,7 @@ class Stress:
     trades: int
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Validation:
     """A finished validation of one parameter set: the best of a sweep, or the one of a backtest."""
 
@@ -244,6 +244,14 @@ class Validation:
     def strongest(self) -> Sequence[Reason]:
         """Return the three strongest reasons for the verdict."""
         return self.reasons[:3]
+
+    def __repr__(self) -> str:
+        """Return verdict and subject in a line."""
+        return f"Validation({self.verdict}: {self.strategy} on {', '.join(self.symbols)} {self.timeframe})"
+
+    def _repr_html_(self) -> str:
+        """Return the report: what a notebook shows of a validation."""
+        return self.report()._repr_html_()
 
     def is_of(self, strategy: ParameterSet, risk: DynamicRiskManager) -> bool:
         """Tell whether the verdict is about exactly these parameters."""

@@ -205,8 +205,10 @@ def _deflated(swept: SweepResult, best: BacktestResult, sample: Sample, is_singl
     looked_at = sample._replace(daily=sample.daily[:, :1]) if is_single else sample
     clusters, sampled, effective = effective_trials(swept.prepared, looked_at, own, every, warm_rows)
     year = math.sqrt(DAYS_A_YEAR)
-    luck = expected_best(every.spread / year, effective)
-    probability = deflated_sharpe(found, every.spread / year, effective)
+    # Trials that move alike differ less among each other than each from its true ratio: chance is never below that.
+    spread = max(every.spread / year, 1.0 / math.sqrt(max(1, found.days - 1)))
+    luck = expected_best(spread, effective)
+    probability = deflated_sharpe(found, spread, effective)
     return DeflatedSharpe(
         probability=None if math.isnan(probability) else probability,
         sharpe=None if math.isnan(found.sharpe) else annual(found.sharpe),
@@ -216,7 +218,7 @@ def _deflated(swept: SweepResult, best: BacktestResult, sample: Sample, is_singl
         effective_trials=effective,
         clusters=clusters,
         sampled=sampled,
-        spread=every.spread,
+        spread=annual(spread),
         days=found.days,
         skewness=found.skewness,
         kurtosis=found.kurtosis,

@@ -65,7 +65,7 @@ def of_walk_forward(anchored: WalkForward, rolling: WalkForward) -> Reason:
         "probability": percent(anchored.probability or 0.0, 0),
     }
     returns = (anchored.total_return, rolling.total_return)
-    if max(returns) <= 0.0:
+    if (1.0 + returns[0]) * (1.0 + returns[1]) <= 1.0:  # together they lose
         lost = 1.0 - (anchored.profitable_folds + rolling.profitable_folds) / folds
         return Reason(name="walk_forward", colour=RED, strength=0.5 + 0.5 * lost, facts=facts)
     probability = anchored.probability or 0.0
