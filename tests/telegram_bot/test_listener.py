@@ -325,7 +325,7 @@ def test_a_command_that_fails_says_why(stage: Stage) -> None:
             play.server.write(ALICE, "/start", at=SECOND)
             await play.reads(ALICE, "… the bot")
             play.bot(acknowledged_at=NOW, done_at=NOW, result="this key may withdraw money; enter one without that right")
-            await play.reads(ALICE, "✕ It did not work: this key may withdraw money")
+            await play.reads(ALICE, "✕ It did not work: This exchange key may withdraw money")
 
     play(stage, scene)
 
