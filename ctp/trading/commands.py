@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from ctp.accounts.live_door import grounds_of
 from ctp.core.orders import ENTRY
 from ctp.core.types import FLAT
 from ctp.errors import CtpError, ExchangeBusy, ExchangeDown, NotAllowed, NotFound
@@ -119,6 +120,9 @@ async def obey(engine: Engine, command: Command) -> bool:
 async def _start(engine: Engine, command: Command) -> str:
     """Start trading, the first time with the allotted capital, unless a later command says otherwise."""
     desk = engine.desk
+    grounds = await desk.run(lambda c: grounds_of(c, desk.account.id))
+    if grounds.problem:
+        raise NotAllowed(f"the live account {desk.account.name} does not start with its parameters: {grounds.problem}")
     desk.key_error = ""
     await _check_key(engine)
     await engine.begin()

@@ -28,7 +28,18 @@ from ctp.config import DatabaseSettings, Settings
 from ctp.errors import InputError, NotAllowed
 from ctp.storage.database import Database
 from ctp.storage.leases import beat
-from ctp.storage.tables import account_states, accounts, ledger, metadata, notices, orders, reports, trades, users
+from ctp.storage.tables import (
+    account_states,
+    accounts,
+    ledger,
+    metadata,
+    notices,
+    orders,
+    parameter_versions,
+    reports,
+    trades,
+    users,
+)
 from tests.backup.killing import kill_at_every_point
 from tests.backup.made import NOW, content_of
 from tests.backup.restored_bot import BUSY
@@ -328,6 +339,30 @@ def test_a_live_account_comes_in_only_with_an_override(exported: Path, fresh: Se
     with pytest.raises(NotAllowed, match="override"):
         take_in(fresh, live)
     assert take_in(fresh, live, override="moved from the old server").accounts == {"rsi": 1}
+    database = Database(fresh.database_url)
+    with database.reading() as connection:
+        row = connection.execute(sa.select(parameter_versions)).one()
+    database.close()
+    assert (row.verdict, row.override) == (None, "moved from the old server")
+
+
+def test_of_what_another_server_found_only_red_comes_along(exported: Path, fresh: Settings, tmp_path: Path) -> None:
+    """A green verdict in a file proves nothing here; a red one keeps a live account shut, whatever is said."""
+    green = edit("parameter_versions", verdict="green", fingerprint="f" * 64, override="their own")
+    live = edit("accounts", mode="live")
+    forged = rewritten(exported, tmp_path / "green.zip", lambda files: (green(files), live(files))[0])
+    with pytest.raises(NotAllowed, match="override"):
+        take_in(fresh, forged)
+    red = edit("parameter_versions", verdict="red", fingerprint="f" * 64)
+    shut = rewritten(exported, tmp_path / "red.zip", lambda files: (red(files), live(files))[0])
+    with pytest.raises(NotAllowed, match="red may go to paper only"):
+        take_in(fresh, shut, override="moved")
+    take_in(fresh, rewritten(exported, tmp_path / "paper.zip", green))
+    database = Database(fresh.database_url)
+    with database.reading() as connection:
+        row = connection.execute(sa.select(parameter_versions)).one()
+    database.close()
+    assert (row.verdict, row.fingerprint, row.override) == (None, None, "")
 
 
 def test_an_account_with_something_open_keeps_its_number_or_stays_out(
