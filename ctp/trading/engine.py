@@ -21,7 +21,7 @@ from ctp.core.strategies import of_values
 from ctp.core.trader import start_account, start_trader
 from ctp.core.types import ENTER, Candle, Plan
 from ctp.errors import ExchangeBusy, ExchangeDown, ExchangeError, KeyRefused, NotAllowed, OrderRejected
-from ctp.trading import code_pins, rows, sync
+from ctp.trading import code_pins, notices, rows, sync
 from ctp.trading.decision import Conditions, PlannedOrder, Rules, candles_needed, decide_close, warm
 from ctp.trading.desk import Desk
 from ctp.trading.equity_watch import Breach, breach_between_closes, lock_fact
@@ -184,6 +184,11 @@ class Engine:
                 return
             await self._adopt(desk.current.memory, rules, desk.terms.version)
             desk.log.info("parameters_changed", version=rules.version)
+            key, said = f"parameters_changed:{rules.version}", {"version": rules.version}
+            now_ms = desk.clock.now_ms()
+            await desk.run(
+                lambda c: notices.tell_trouble(c, desk.account, "parameters_changed", key, now_ms, urgent=False, **said)
+            )
 
     async def set_capital(self, capital: Decimal) -> None:
         """Record a change of the allotted capital as a transfer."""
