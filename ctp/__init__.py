@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ctp.notebook.place import account, where_am_i
     from ctp.research.backtest import backtest, costs
     from ctp.research.check import check
+    from ctp.research.grid import between
     from ctp.research.promote import promote
     from ctp.research.sweep import sweep
     from ctp.research.validation.run import validate
@@ -32,6 +33,7 @@ _HOMES = {
     "RsiMeanReversion": "ctp.core.strategies",
     "account": "ctp.notebook.place",
     "backtest": "ctp.research.backtest",
+    "between": "ctp.research.grid",
     "check": "ctp.research.check",
     "costs": "ctp.research.backtest",
     "example_candles": "ctp.notebook.generated",
@@ -53,6 +55,7 @@ __all__ = [
     "RsiMeanReversion",
     "account",
     "backtest",
+    "between",
     "check",
     "costs",
     "example_candles",

@@ -84,9 +84,9 @@ def backtest(
     return result
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
-    """Validated inputs of a run, laid out for the engines."""
+    """Validated inputs of a run, laid out for the engines; one is only equal to itself."""
 
     strategy: ParameterSet
     risk: DynamicRiskManager

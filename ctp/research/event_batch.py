@@ -141,9 +141,9 @@ def walk_many(
     figures: Any,
     statuses: Any,
 ) -> None:
-    """Walk combinations and write the figures of each, and how it ended, into the row that `order` gives it.
+    """Walk combinations; write the figures of each into the row that `order` gives it, and how it ended.
 
-    words, order, memories (scratch): one row a combination.
+    words, order, memories (scratch), statuses: one row a combination.
     """
     rows = len(prices.close)
     begin = 0
@@ -161,7 +161,7 @@ def walk_many(
             if until < rows:
                 keep(memory, memories[index])
                 continue
-            statuses[order[index]] = memory.status
+            statuses[index] = memory.status
             if memory.status != NEEDS_BAR_LOOP:
                 write_figures(
                     prices, calendar, combination.first_decision, combination.is_first_month_full,

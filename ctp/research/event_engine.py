@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from threading import Lock
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ctp.core.parameters import ParameterSet
 from ctp.core.risk import DynamicRiskManager
-from ctp.core.strategies import Key, Strategy, strategy_start
+from ctp.core.strategies import Key, Strategy, of_parameters, strategy_start
 from ctp.core.types import Market
-from ctp.research.backtest import as_arrays
+from ctp.research.backtest import Prepared, as_arrays
 from ctp.research.bar_loop import Series
 from ctp.research.compiled import compile_kernel
 from ctp.research.crew import work_off
@@ -60,17 +61,12 @@ class Distinct(NamedTuple):
 def distinct(grid: Grid, base: Any, names: Sequence[str], of: Callable[[Any], Any]) -> Distinct:
     """Number the combinations by what `of` says of their kernel numbers; only the axes named are looked at."""
     axes = [name for name in grid.axes if name in names]
-    if not axes:
-        return Distinct(np.zeros(grid.total, np.int32), [base], np.zeros(1, np.int64))
-    code, sizes = grid.codes(axes)
-    first = np.full(sizes, -1, np.int64)
-    first[code[::-1]] = np.arange(grid.total - 1, -1, -1)
-    present = np.flatnonzero(first >= 0)
-    columns = [[grid.numbers[name][place] for place in grid.places[name][first[present]]] for name in axes]
+    number, first = grid.distinct(axes)
+    columns = [[grid.numbers[name][place] for place in grid.places[name][first]] for name in axes]
     numbers: dict[Any, int] = {}
-    renumbered = np.zeros(sizes, np.int32)
+    renumbered = np.zeros(len(first), np.int32)
     representatives, firsts = [], []
-    for each, chosen in zip(present.tolist(), zip(*columns, strict=True), strict=True):
+    for each, chosen in enumerate(zip(*columns, strict=True) if columns else [()]):
         values = base._replace(**dict(zip(axes, chosen, strict=True)))
         key = of(values)
         if key not in numbers:
@@ -78,7 +74,7 @@ def distinct(grid: Grid, base: Any, names: Sequence[str], of: Callable[[Any], An
             representatives.append(values)
             firsts.append(first[each])
         renumbered[each] = numbers[key]
-    return Distinct(renumbered[code], representatives, np.array(firsts))
+    return Distinct(renumbered[number], representatives, np.array(firsts))
 
 
 class Shared:
@@ -107,23 +103,40 @@ class Shared:
         return out
 
 
+_SHARED: WeakKeyDictionary[Prepared, Shared] = WeakKeyDictionary()
+_SHARED_LOCK = Lock()
+
+
+def shared_by(prepared: Prepared) -> Shared:
+    """Return what combinations on these inputs share, made once."""
+    with _SHARED_LOCK:
+        if prepared not in _SHARED:
+            _SHARED[prepared] = Shared(
+                of_parameters(prepared.strategy),
+                prepared.columns,
+                prepared.markets[0],
+                prepared.timeframe_ms,
+                prepared.equity,
+            )
+        return _SHARED[prepared]
+
+
 def run_events(
     shared: Shared,
     parameters: ParameterSet,
     risk: DynamicRiskManager,
     grid: Grid,
-    *,
-    workers: int = 1,
+    rows: np.ndarray,
     figures: np.ndarray,
-    statuses: np.ndarray,
-    finished: Callable[[np.ndarray], None] = lambda numbers: None,
+    finished: Callable[[np.ndarray, np.ndarray], None],
+    workers: int,
 ) -> None:
-    """Walk every combination and write its row of figures and how it ended; rows that need the bar loop have no figures.
+    """Walk every combination and write its figures; rows: which row of `figures` is whose.
 
-    finished: called with the numbers of the combinations that are done, from any thread.
+    finished: called, from any thread, with the rows of combinations that are done and how each ended; those that need the
+    bar loop have no figures.
     """
-    engine = _Engine(shared, parameters, risk, grid, figures, statuses, finished, workers)
-    work_off(engine.groups(), workers)
+    work_off(_Engine(shared, parameters, risk, grid, rows, figures, finished, workers).groups(), workers)
 
 
 class _Engine:
@@ -135,14 +148,14 @@ class _Engine:
         parameters: ParameterSet,
         risk: DynamicRiskManager,
         grid: Grid,
+        rows: np.ndarray,
         figures: np.ndarray,
-        statuses: np.ndarray,
-        finished: Callable[[np.ndarray], None],
+        finished: Callable[[np.ndarray, np.ndarray], None],
         workers: int,
     ) -> None:
         """Number the combinations."""
         self.shared, self.factors, self.finished, self.workers = shared, shared.factors, finished, workers
-        self.figures, self.statuses, self.lock = figures, statuses, Lock()
+        self.out, self.figures, self.lock = rows, figures, Lock()
         base, risk_base, factors = parameters.values(), risk.values(), shared.factors
         left_seen_by = factors.left_seen_by or factors.observed_by
         self.observed = distinct(grid, base, *factors.observed_by)
@@ -267,18 +280,18 @@ class _Engine:
     def _walk(self, zone: int, order: np.ndarray, words: np.ndarray, tables: Tables) -> None:
         """Walk some combinations."""
         shared = self.shared
+        rows, statuses = self.out[order], np.zeros(len(order), np.int8)
         memories = shared.scratch.borrow((len(order), MEMORY), np.float64)
-        self.figures[order] = np.nan
-        self.figures[np.ix_(order, _ZEROES)] = 0.0
+        self.figures[rows] = _WITHOUT_DECISIONS
         shared.call(
             walk_many, shared.market, shared.prices, self.calendars[zone], shared.ranges, shared.funding, tables,
-            self.numbers, words, order, shared.equity, memories, self.figures, self.statuses,
+            self.numbers, words, rows, shared.equity, memories, self.figures, statuses,
         )  # fmt: skip
         shared.scratch.give_back(memories)
-        self.finished(order)
+        self.finished(rows, statuses)
 
 
-_ZEROES = [FIGURES.index(name) for name in ZERO_WITHOUT_DECISIONS]
+_WITHOUT_DECISIONS = np.array([0.0 if name in ZERO_WITHOUT_DECISIONS else np.nan for name in FIGURES])
 
 
 def _both(seen: Key, key: Key) -> tuple[tuple[str, ...], Callable[[Any], Any]]:

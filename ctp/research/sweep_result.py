@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import vectorbt
 
 EVENTS = "events"
+SEARCH_WORDS = {"random": "chance", "tpe": "TPE"}
 SMALLER_IS_BETTER = ("max_drawdown", "max_drawdown_days", "fees", "slippage", "largest_loss")
 
 
@@ -34,6 +35,7 @@ class SweepResult:
     grid: Grid
     figures: np.ndarray
     engines: np.ndarray  # "events", or why the bar loop was taken
+    search: str | None = None  # "random" or "tpe" when not all of a space was tried
 
     def __len__(self) -> int:
         """Return how many combinations there are."""
@@ -55,6 +57,8 @@ class SweepResult:
         """Return what should be known before a row is believed."""
         counted = Counter(self.engines.tolist())
         notes = [*self.prepared.notes]
+        if self.search:
+            notes.append(f"searched by {SEARCH_WORDS[self.search]}: {len(self):,} combinations of the space were tried")
         if self.grid.left_out:
             notes.append(f"{self.grid.left_out:,} combinations contradict themselves and were left out")
         by_events = counted.pop(EVENTS, 0)
