@@ -22,7 +22,11 @@ def sweep(
     timeframe: Annotated[str, typer.Option(help="1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d.")],
     grid: Annotated[
         list[str],
-        typer.Option(metavar="NAME=VALUES", help="strategy.period=5:41 or strategy.stop_loss=0.01,0.02; repeatable."),
+        typer.Option(
+            metavar="NAME=VALUES",
+            help="strategy.period=5:41 or strategy.stop_loss=0.01,0.02; with --search also a range, 0.005..0.1 or "
+            "0.005..0.1:log; repeatable.",
+        ),
     ],
     strategy: StrategyOption = DEFAULT_STRATEGY,
     start: Annotated[str | None, typer.Option(help="First open time, ISO-8601 UTC; warm-up lies after it.")] = None,
@@ -35,7 +39,16 @@ def sweep(
     ] = None,
     by: Annotated[str, typer.Option(help="The figure to rank by.")] = "sharpe",
     top: Annotated[int, typer.Option(min=1, help="How many of the best to print.")] = 10,
+    search: Annotated[
+        str | None, typer.Option(help="random or tpe: try only --trials combinations, TPE for the best --by.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="How many combinations a search tries; 1,000 unless given.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed tries the same combinations.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; all cores unless given.")] = None,
+    dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler whose workers do the work.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder that keeps results as they come; the same command goes on where it stopped.")
+    ] = None,
     table: Annotated[Path | None, typer.Option(help="Write every combination to this Parquet file.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -50,10 +63,16 @@ def sweep(
     candles, mark, funding = stored_history(symbols, timeframe, start, end, exchange)
     from ctp.research.sweep import sweep as run
 
-    result = run(
-        told.strategy, told.risk, candles, axes, costs=told.costs, rules=told.rules, mark=mark, funding=funding,
-        equity=told.equity, detail=detail or (), workers=workers, quiet=as_json,
-    )  # fmt: skip
+    try:
+        result = run(
+            told.strategy, told.risk, candles, axes, costs=told.costs, rules=told.rules, mark=mark, funding=funding,
+            equity=told.equity, detail=detail or (), search=search, trials=trials, seed=seed, by=by, workers=workers,
+            dask=dask, store=out, quiet=as_json,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        kept = f"what is done is kept in {out}: the same command goes on from there" if out else "nothing was kept: use --out"
+        typer.echo(f"ctp: stopped; {kept}", err=True)
+        raise typer.Exit(130) from None
     best = result.top(by, top)
     if table is not None:
         result.table.to_parquet(table)

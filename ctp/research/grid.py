@@ -6,7 +6,6 @@ import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -155,17 +154,16 @@ def accept_axes(
         if isinstance(given, Between):
             raise InputError(f"axis {name}", str(given), "is a range: give values to try, or search=\"random\" or \"tpe\"")
         is_one = isinstance(given, str | bytes) or not isinstance(given, Iterable)
-        values = [given] if is_one else list(islice(given, MOST_VALUES + 1))
-        if not values:
-            raise InputError(f"axis {name}", "nothing", "must have at least one value")
-        if len(values) > MOST_VALUES:
-            raise InputError(f"axis {name}", "too many", f"must have at most {MOST_VALUES:,} values")
         taken: dict[Any, None] = {}
-        for value in values:
+        for value in [given] if is_one else given:
+            if len(taken) == MOST_VALUES:
+                raise InputError(f"axis {name}", "too many", f"must have at most {MOST_VALUES:,} values")
             checked = bound.accept(f"axis {name}", plain_value(value))
             if checked in taken:
                 raise InputError(f"axis {name}", value, "is given twice")
             taken[checked] = None
+        if not taken:
+            raise InputError(f"axis {name}", "nothing", "must have at least one value")
         accepted[name] = list(taken)
     if not is_perpetual:
         for name, only in (("leverage", 1.0), ("direction", "long")):

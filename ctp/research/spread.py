@@ -23,6 +23,7 @@ from ctp.research.grid import Grid
 
 PIECES = 48  # for each worker's thread there are several, so that a slow one does not keep the others waiting
 FEWEST = 500  # combinations in a piece
+CONNECT_TIMEOUT = "10s"
 ROUNDS = 5  # of asking anew for what was lost
 
 _OWN: WeakKeyDictionary[Prepared, Prepared] = WeakKeyDictionary()
@@ -43,7 +44,7 @@ def dask_client(given: Any) -> Iterator[Any]:
         raise InputError("dask", str(given), "must be an address like tcp://10.0.0.5:8786 or a dask.distributed.Client")
     connect: Any = distributed.Client  # not typed
     try:
-        client = connect(given, timeout="10s", set_as_default=False)
+        client = connect(given, timeout=CONNECT_TIMEOUT, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError("dask", given, f"is no Dask scheduler that answers: {error}") from None
     try:
@@ -82,7 +83,7 @@ def run_on_dask(
             for name, piece in left.items()
         }
         try:
-            for future in as_completed(asked):
+            for future in as_completed(asked, loop=client.loop):
                 name = asked[future]
                 if future.status == "finished":
                     take(left[name], *future.result())
@@ -112,5 +113,11 @@ def _run_piece(prepared: Prepared, grid: Grid, code: str) -> tuple[np.ndarray, n
 
 def _writable(prepared: Prepared) -> Prepared:
     """Return inputs in memory of their own: read-only arrays, as they come over the wire, would cost another compilation."""
-    columns = type(prepared.columns)(*(np.array(column) for column in prepared.columns))
-    return dataclasses.replace(prepared, columns=columns, times=np.array(prepared.times))
+    return dataclasses.replace(prepared, columns=_copied(prepared.columns), times=np.array(prepared.times))
+
+
+def _copied(value: Any) -> Any:
+    """Return columns, and columns among them, in memory of their own."""
+    if isinstance(value, tuple):
+        return type(value)(*map(_copied, value))
+    return np.array(value) if isinstance(value, np.ndarray) else value

@@ -119,6 +119,46 @@ def test_a_folder_that_does_not_exist_is_refused_before_the_run(ctp: CliRunner, 
 SWEEP = ("sweep", *RUN[1:])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "field", "words"),
+    [
+        (("--grid", "strategy.period=7,1"), "axis period", "1"),
+        (("--grid", "strategy.stop_loss=0.01,nan"), "axis stop_loss", "nan"),
+        (("--grid", "strategy.stop_loss=inf"), "axis stop_loss", "inf"),
+        (("--grid", "strategy.period=7,seven"), "axis period", "seven"),
+        (("--grid", "strategy.period=7,7"), "axis period", "given twice"),
+        (("--grid", "strategy.period=7,,9"), "axis period", "''"),
+        (("--grid", "strategy.period="), "--grid", "name=values"),
+        (("--grid", "strategy.perod=7"), "axis strategy.perod", "strategy.period"),
+        (("--grid", "risk.risk_per_trade=0.01,0.05"), "axis risk_per_trade", "0.05"),
+        (("--grid", "strategy.period=5..40"), "axis period", "search"),
+        (("--search", "random", "--grid", "strategy.period=5..x"), "--grid strategy.period", "LOW..HIGH"),
+        (("--search", "random", "--grid", "strategy.stop_loss=0.01..0.5"), "axis stop_loss", "0.5"),
+        (("--search", "luck", "--grid", "strategy.period=7"), "search", "random, tpe"),
+        (("--trials", "5", "--grid", "strategy.period=7"), "trials", "search"),
+        (("--by", "luck", "--grid", "strategy.period=7"), "by", "sharpe"),
+    ],
+)
+def test_an_impossible_sweep_names_axis_and_value_and_runs_nothing(
+    ctp: CliRunner, tmp_path: Path, arguments: tuple[str, ...], field: str, words: str
+) -> None:
+    """The message names axis and value, and no file appears."""
+    code, sentence = refusal(ctp.invoke(app, [*SWEEP, *arguments, "--out", str(tmp_path / "out")]))
+    assert code == 2 and sentence.startswith(field) and words in sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_search_keeps_its_results_and_is_the_same_again(ctp: CliRunner, tmp_path: Path) -> None:
+    """`--search` with ranges, into a folder that pandas reads."""
+    asked = ("--search", "tpe", "--trials", "40", "--seed", "1", "--out", str(tmp_path / "out"), "--json")
+    grid = ("--grid", "strategy.period=5..40", "--grid", "strategy.stop_loss=0.005..0.1:log")
+    first, again = (ctp.invoke(app, [*SWEEP, *asked, *grid]) for _ in range(2))
+    assert first.exit_code == 0, first.exception
+    assert json.loads(first.stdout)["combinations"] == 40
+    assert again.stdout == first.stdout
+    assert sorted(pd.read_parquet(tmp_path / "out")["number"]) == list(range(40))
+
+
 def test_a_sweep_prints_the_best_rows_and_writes_them_all(ctp: CliRunner, tmp_path: Path) -> None:
     """Its rows are the backtest's figures."""
     table = tmp_path / "table.parquet"

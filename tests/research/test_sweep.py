@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -61,14 +62,48 @@ def test_closing_out_on_a_daily_loss_takes_the_bar_loop_for_those_rows_only(cand
         ({"window": [1]}, "axis window = '': unknown; there are strategy.period"),
         ({"period": []}, "axis period = 'nothing': must have at least one value"),
         ({"period": [7, 7.0]}, "axis period = 7.0: is given twice"),
+        ({"period": (each for each in (7, 1))}, "axis period = 1: must be a whole number"),
+        ({"period": (each for each in ())}, "axis period = 'nothing'"),
+        ({"period": itertools.count(2)}, "axis period = 201: must be a whole number"),
+        ({"period": itertools.repeat(7)}, "axis period = 7: is given twice"),
+        ({"period": 7.5}, "axis period = 7.5: must be a whole number"),
+        ({"period": [True]}, "axis period = True: must be a whole number"),
+        ({"period": [np.bool_(True)]}, "axis period = True: must be a whole number"),
+        ({"period": [None]}, "axis period = 'None': must be a whole number"),
+        ({"period": [[7, 14]]}, "axis period = '[7, 14]': must be a whole number"),
+        ({"period": np.array([[7, 14]])}, "axis period = 'array([ 7, 14])': must be a whole number"),
+        ({"period": [10**400]}, "must be a whole number"),
+        ({"period": "many"}, "axis period = 'many': must be a whole number"),
+        ({"stop_loss": [0.01, float("nan")]}, "axis stop_loss = nan: must be a number"),
+        ({"stop_loss": [float("inf")]}, "axis stop_loss = inf: must be a number"),
+        ({"stop_loss": np.array([0.01, -np.inf])}, "axis stop_loss = -inf: must be a number"),
+        ({"stop_loss": [2]}, "axis stop_loss = 2: must be a number from 0.002 to 0.2"),
+        ({"direction": ["long", "up"]}, "axis direction = 'up': must be one of long, short, both"),
+        ({"direction": ["short"]}, "axis direction = 'short': must be long on a spot market"),
+        ({"direction": [np.array(["long", "short"])]}, "axis direction = \"array(["),
+        ({"period": [7], "strategy.period": [9]}, "axis strategy.period = '': is given twice"),
+        ({7: [7]}, "axis 7 = '': unknown"),
+        ([7, 14], "grid = 'list': must name axes"),
     ],
 )
-def test_an_impossible_grid_is_refused_by_name_before_anything_runs(
-    candles: Candles, axes: dict[str, Any], message: str
-) -> None:
+def test_an_impossible_grid_is_refused_by_name_before_anything_runs(candles: Candles, axes: Any, message: str) -> None:
     with pytest.raises(InputError) as refused:
         ctp.sweep(candles=candles, grid=axes, quiet=True)
     assert message in str(refused.value)
+
+
+def test_numbers_of_numpy_and_generators_are_values_like_others(candles: Candles) -> None:
+    plain = ctp.sweep(candles=candles, quiet=True, period=[5, 6], stop_loss=[0.01, 0.02])
+    given = ctp.sweep(
+        candles=candles, quiet=True, period=(np.int32(each) for each in (5, 6)), stop_loss=np.array([0.01, 0.02])
+    )
+    assert given.table.equals(plain.table)
+
+
+@pytest.mark.parametrize("workers", [0, -1, True, 1.5, "2"])
+def test_a_number_of_threads_that_is_none_is_refused(candles: Candles, workers: Any) -> None:
+    with pytest.raises(InputError, match="workers = "):
+        ctp.sweep(candles=candles, quiet=True, period=[7], workers=workers)
 
 
 def test_contradictions_are_left_out_and_counted(candles: Candles) -> None:
