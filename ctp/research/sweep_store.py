@@ -27,7 +27,7 @@ from ctp.errors import InputError
 from ctp.research.backtest import Prepared
 from ctp.research.compiled import source_hash
 from ctp.research.event_figures import FIGURES
-from ctp.research.promote import data_hash
+from ctp.research.provenance import data_hash
 
 MANIFEST = "_sweep.json"  # readers of Parquet folders pass over names that begin so
 EACH_S, MOST_ROWS = 2.0, 200_000  # results are written this often, or when so many have come
