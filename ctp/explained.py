@@ -43,8 +43,6 @@ _WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"must be (?P<low>[\d.]+) to (?P<high>[\d.]+)", "number_from_to"),
         (r"must be HH:MM, from 00:00 to 23:59", "time_of_day"),
         (r"must be a fraction from 0 to below 0\.1 \(.+\)", "small_fraction"),
-        (r"must be 0: limit entries are not for accounts yet", "no_limit_entries"),
-        (r"must be 0: this program does not send limit entries", "no_limit_entries"),
         (r"must be a whole number or 1 ÷ a whole number, like 0\.1 or 0\.05", "whole_or_part"),
         (r"must start at 0 and ascend", "ascending"),
         (r"must be below overbought = (?P<high>\S+)", "below_overbought"),

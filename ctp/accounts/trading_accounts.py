@@ -258,9 +258,6 @@ def check_parameters(
     direction = getattr(chosen, "direction", "long")
     if direction != "long" and not is_perpetual:
         raise InputError("direction", direction, "must be long on a spot market")
-    offset = chosen.to_dict().get("limit_offset", 0.0)
-    if offset:
-        raise InputError("limit_offset", offset, "must be 0: limit entries are not for accounts yet")
     risk = DynamicRiskManager.from_dict(dict(risk_parameters))
     risk.for_market(is_perpetual)
     return chosen, risk

@@ -136,6 +136,7 @@ def _months(time: np.ndarray, equity: np.ndarray, offset: float, full: list[Any]
 
 def _market(plain: Mapping[str, Any]) -> Market:
     """Return a market as it was kept."""
+    plain = {**Market._field_defaults, **plain}
     values = (plain[name] for name in Market._fields)
     return Market._make(tuple(value) if isinstance(value, list) else value for value in values)
 

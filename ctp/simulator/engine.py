@@ -19,7 +19,7 @@ from itertools import pairwise
 from ctp.simulator.feed import Candle, Feed
 from ctp.simulator.fills import FillModel
 from ctp.simulator.futures import FuturesVenue
-from ctp.simulator.futures_candle import pay_funding, touch
+from ctp.simulator.futures_candle import pay_funding, touch, touch_account
 from ctp.simulator.instrument import Instrument, Phase, Segment
 from ctp.simulator.market import Costs, Market
 from ctp.simulator.rules import SymbolRules, rules_of
@@ -82,6 +82,8 @@ class Engine:
         """Enter OPEN of a candle: prices, then funding."""
         self.time = self.market.now = time
         self.market.phase, self._touched = Phase.OPEN, False
+        self.market.is_paused = False
+        self.market.rested.clear()
         for instrument in self.instruments:
             instrument.begin(self.feed.candle(instrument.symbol, time), self.feed.mark(instrument.symbol, time))
             if instrument.candle is not None and instrument.rules.venue == "usdm":
@@ -182,12 +184,38 @@ class Engine:
         self.move(instrument, price)
 
     def step(self, path_points: int = 12) -> bool:
-        """Finish the candle without pauses and enter the next; return False at the end of the data."""
+        """Finish the candle and enter the next; return False at the end of the data.
+
+        In exact mode a candle inside which a limit order has opened something takes a second step: first the market stands
+        still in INTERIOR, so that who entered can protect it; then the rest of the candle meets that protection.
+        """
+        was_paused, self.market.is_paused = self.market.is_paused, False
         self.touch_candle()
+        if self.market.fills.exact and self.market.rested and not was_paused:
+            self.market.is_paused = True
+            return True
+        if was_paused:
+            self._touch_rest()
         if not self.market.fills.exact:
             for number in range(path_points):
                 self.walk((number + 1) / (path_points + 1), number, path_points)
         return self.close()
+
+    def _touch_rest(self) -> None:
+        """Apply what is sure of the candle after each limit entry inside it: its extreme beyond, and its close."""
+        for one in list(self.market.rested):
+            candle, mark = one.instrument.candle, one.instrument.mark
+            if candle is None:
+                continue
+            if one.sign > 0:
+                last = Segment(one.price, max(one.price, candle.close), candle.low)
+            else:
+                last = Segment(one.price, candle.high, min(one.price, candle.close))
+            if one.venue == "spot":
+                self.spot.touch(one.instrument, last, only=one.account)
+            else:
+                marked = last if mark is None else Segment(mark.open, mark.high, mark.low)
+                touch_account(self.futures, self.futures.accounts[one.account], one.instrument, last, marked)
 
     def close(self) -> bool:
         """Announce the closed candles and enter the next OPEN; return False at the end of the data."""

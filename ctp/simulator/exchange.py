@@ -148,11 +148,14 @@ class SimulatedExchange:
     # time
 
     async def advance(self, candles: int = 1) -> dict[str, object]:
-        """Finish the candle and enter the next open, `candles` times or to the end of the data."""
+        """Finish the candle and enter the next open, `candles` times or to the end of the data.
+
+        It stops half way, in phase `interior`, where a limit order has opened something: advance again once it is protected.
+        """
         for _ in range(candles):
             moved = self.engine.step()
             await self.streams.flush()
-            if not moved:
+            if not moved or self.engine.market.is_paused:
                 break
         self.save()
         return self.status()

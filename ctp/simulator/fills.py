@@ -118,6 +118,13 @@ def stop_base(sign: int, level: float, segment: Segment) -> float | None:
     return max(segment.open, level) if segment.high >= level else None
 
 
+def limit_base(sign: int, level: float, segment: Segment) -> float | None:
+    """Return the price of a resting limit order that a stretch trades through, or None: touched, it waits in the queue."""
+    if sign < 0:
+        return level if segment.high > level else None
+    return level if segment.low < level else None
+
+
 def take_base(sign: int, level: float, segment: Segment) -> float | None:
     """Return the unslipped price of a take-profit touched in a stretch, or None: a sell on the way up, a buy down."""
     if sign < 0:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from ctp.simulator import futures_views as views
 from ctp.simulator.fills import Part
 from ctp.simulator.futures_account import FuturesAccount, Margins
-from ctp.simulator.instrument import Instrument, Phase
+from ctp.simulator.instrument import Instrument
 from ctp.simulator.market import Market, client_ids
 from ctp.simulator.orders import Income, Order, Trade, Trigger
 from ctp.simulator.refusals import Refusal
@@ -176,7 +176,7 @@ class FuturesVenue:
         if len(waiting) >= MAX_TRIGGERS:
             raise Refusal(-4045)
         passed = request.is_passed(instrument.price)
-        if passed and not (self.market.fills.exact and self.market.phase is Phase.OPEN):
+        if passed and not self.market.takes_passed_levels:
             raise Refusal(-2021)
         trigger = request.trigger(
             self.market.algo_ids.next(), request.client_id or self._client_id(), account.key, instrument.rules.id,

@@ -8,10 +8,11 @@ Invariants:
 
 from __future__ import annotations
 
-from ctp.simulator.fills import Part, stop_base, take_base
+from ctp.simulator.fills import Part, limit_base, stop_base, take_base
 from ctp.simulator.futures import FuturesVenue
 from ctp.simulator.futures_account import FuturesAccount, Position
 from ctp.simulator.instrument import Instrument, Segment
+from ctp.simulator.market import Rested
 from ctp.simulator.orders import Income, Order, Touch, Trigger
 from ctp.simulator.requests import OrderRequest
 
@@ -40,18 +41,23 @@ def touch(venue: FuturesVenue, instrument: Instrument, last: Segment, mark: Segm
 
     last, mark: the stretch in the last price, and in the mark price that liquidation looks at.
     """
-    symbol = instrument.rules.id
-    holders = [account for account in venue.accounts.values() if _is_touchable(account, instrument)]
-    for account in holders:
-        position = account.position(symbol)
-        candle_time = instrument.candle.time if instrument.candle is not None else venue.market.now
-        if position.lots and position.since != candle_time and _beyond(venue, account, instrument, mark.open):
-            _liquidate(venue, account, instrument)
-        _touch_triggers(venue, account, instrument, last, (Touch.STOP, Touch.TRAIL))
-        if position.lots and _beyond(venue, account, instrument, mark.low if position.lots > 0 else mark.high):
-            _liquidate(venue, account, instrument)
-        _touch_triggers(venue, account, instrument, last, (Touch.TAKE,))
-        _touch_limits(venue, account, instrument, last)
+    for account in [account for account in venue.accounts.values() if _is_touchable(account, instrument)]:
+        touch_account(venue, account, instrument, last, mark)
+
+
+def touch_account(
+    venue: FuturesVenue, account: FuturesAccount, instrument: Instrument, last: Segment, mark: Segment
+) -> None:
+    """Apply a stretch of prices to everything of one account that waits on one instrument."""
+    position = account.position(instrument.rules.id)
+    candle_time = instrument.candle.time if instrument.candle is not None else venue.market.now
+    if position.lots and position.since != candle_time and _beyond(venue, account, instrument, mark.open):
+        _liquidate(venue, account, instrument)
+    _touch_triggers(venue, account, instrument, last, (Touch.STOP, Touch.TRAIL))
+    if position.lots and _beyond(venue, account, instrument, mark.low if position.lots > 0 else mark.high):
+        _liquidate(venue, account, instrument)
+    _touch_triggers(venue, account, instrument, last, (Touch.TAKE,))
+    _touch_limits(venue, account, instrument, last)
 
 
 def _is_touchable(account: FuturesAccount, instrument: Instrument) -> bool:
@@ -161,14 +167,16 @@ def _touch_limits(venue: FuturesVenue, account: FuturesAccount, instrument: Inst
     for order in list(instrument.orders.values()):
         if order.account != account.key or order.kind != "LIMIT" or order.id not in instrument.orders:
             continue
-        base = take_base(order.sign, order.price, last)
+        base = limit_base(order.sign, order.price, last)
         if base is None:
             continue
         lots = _fillable(account.position(instrument.rules.id), order)
         if lots == 0:
             venue.close_order(order, "EXPIRED")
         else:
-            venue.fill(account, order, venue.market.fills.resting(instrument, lots, base), maker=True)
+            venue.fill(account, order, venue.market.cut(venue.market.fills.resting(instrument, lots, base)), maker=True)
+            if not order.reduce_only:
+                venue.market.rested.append(Rested(venue.name, account.key, instrument, order.sign, base))
 
 
 def _fillable(position: Position, order: Order) -> int:

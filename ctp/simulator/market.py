@@ -41,6 +41,17 @@ class Counter:
 
 
 @dataclass
+class Rested:
+    """A limit order that opened something inside a candle, by the touch of the whole candle."""
+
+    venue: str
+    account: str
+    instrument: Instrument
+    sign: int
+    price: float
+
+
+@dataclass
 class PartialFill:
     """A scripted partial fill of the next orders that meet the book.
 
@@ -72,6 +83,8 @@ class Market:
     trade_ids: Counter = field(default_factory=lambda: Counter(1_000_000))
     list_ids: Counter = field(default_factory=lambda: Counter(0))
     partials: list[PartialFill] = field(default_factory=list)
+    rested: list[Rested] = field(default_factory=list)  # in this candle
+    is_paused: bool = False  # a stepped candle waits for those who entered inside it to protect themselves
     emit: Callable[[str, str, UserEvent], None] = lambda venue, account, event: None
 
     @property
@@ -101,6 +114,11 @@ class Market:
         """Return the time a trade of now carries."""
         return instrument.candle.time if self.fills.exact and instrument.candle is not None else self.now
 
+
+    @property
+    def takes_passed_levels(self) -> bool:
+        """Tell whether a conditional order is in force for all of the candle, or the rest of it, that will be applied."""
+        return self.fills.exact and (self.phase is Phase.OPEN or self.is_paused)
 
     def cut(self, parts: list[Part]) -> list[Part]:
         """Apply the next scripted partial fill to the trades of an order that meets the book."""

@@ -13,9 +13,9 @@ from __future__ import annotations
 from decimal import ROUND_UP, Decimal
 
 from ctp.simulator import spot_views as views
-from ctp.simulator.fills import Part, stop_base, take_base
-from ctp.simulator.instrument import Instrument, Phase, Segment
-from ctp.simulator.market import Market, client_ids
+from ctp.simulator.fills import Part, limit_base, stop_base, take_base
+from ctp.simulator.instrument import Instrument, Segment
+from ctp.simulator.market import Market, Rested, client_ids
 from ctp.simulator.orders import Order, Touch, Trade
 from ctp.simulator.refusals import Refusal
 from ctp.simulator.requests import SPOT_CONDITIONAL, OrderRequest, TriggerRequest
@@ -154,7 +154,7 @@ class SpotVenue:
         passed = TriggerRequest(request.kind, touch, request.sign, request.lots, request.stop).is_passed(
             instrument.price
         )
-        if passed and not (self.market.fills.exact and self.market.phase is Phase.OPEN):
+        if passed and not self.market.takes_passed_levels:
             raise Refusal(-2010, "Stop price would trigger immediately.")
 
     def _crossing(self, instrument: Instrument, request: OrderRequest) -> list[Part]:
@@ -292,19 +292,23 @@ class SpotVenue:
 
     # the market moves
 
-    def touch(self, instrument: Instrument, last: Segment) -> None:
-        """Apply a stretch of prices to the waiting orders: stops, then take-profits, then limits."""
+    def touch(self, instrument: Instrument, last: Segment, only: str | None = None) -> None:
+        """Apply a stretch of prices to the waiting orders: stops, then take-profits, then limits.
+
+        only: the key of the one account it concerns.
+        """
         for wanted in (Touch.STOP, Touch.TAKE, None):
             for order in list(instrument.orders.values()):
                 touch = SPOT_CONDITIONAL.get(order.kind) if not order.in_book else None
-                if touch is wanted and order.is_working:
+                if touch is wanted and order.is_working and only in (None, order.account):
                     self._touch_order(instrument, order, last, touch)
 
     def _touch_order(self, instrument: Instrument, order: Order, last: Segment, touch: Touch | None) -> None:
         """Trigger or fill one waiting order when the stretch reaches it."""
         account = self.accounts[order.account]
         level = order.stop if touch is not None else order.price
-        base = stop_base(order.sign, level, last) if touch is Touch.STOP else take_base(order.sign, level, last)
+        reach = stop_base if touch is Touch.STOP else limit_base if touch is None else take_base
+        base = reach(order.sign, level, last)
         if base is None:
             return
         left, fills = order.lots - order.filled, self.market.fills
@@ -326,3 +330,5 @@ class SpotVenue:
             return
         order.in_book = True
         self._fill(account, order, parts, maker=maker)
+        if touch is None and order.sign > 0:
+            self.market.rested.append(Rested(self.name, account.key, instrument, order.sign, base))

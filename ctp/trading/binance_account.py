@@ -60,12 +60,16 @@ class BinanceAccount:
             if order.trigger_price is not None:
                 kind = "STOP_LOSS" if order.purpose == "stop" else "TAKE_PROFIT"
                 request |= {"type": kind, "stopPrice": format(order.trigger_price, "f")}
+            elif order.limit_price is not None:
+                request |= {"type": "LIMIT_MAKER", "price": format(order.limit_price, "f")}
             reply = await self._send(self.api.privatePostOrder, request)
             return self._echoed(order, reply)
         if order.trigger_price is None:
             request |= {"type": "MARKET", "newClientOrderId": order.id, "newOrderRespType": "RESULT"}
             if order.reduce_only:
                 request["reduceOnly"] = "true"
+            if order.limit_price is not None:
+                request |= {"type": "LIMIT", "timeInForce": "GTX", "price": format(order.limit_price, "f")}
             reply = await self._send(self.api.fapiPrivatePostOrder, request)
             return self._echoed(order, reply)
         request |= {
@@ -253,8 +257,11 @@ class BinanceAccount:
                 raise InputError("symbol", symbol, f"is not listed on {self.api.id}")
         if not self.is_perpetual:
             account = shapes.object_of("account", await self._ask(self.api.privateGetAccount, {"omitZeroBalances": "true"}))
-            rate = shapes.checked("account", lambda: float(shapes.number(account["commissionRates"]["taker"])))
-            return {symbol: self._market(symbol, rate, []) for symbol in symbols}
+            rates = shapes.checked(
+                "account",
+                lambda: [float(shapes.number(account["commissionRates"][one])) for one in ("taker", "maker")],
+            )
+            return {symbol: self._market(symbol, rates[0], rates[1], []) for symbol in symbols}
         return dict(zip(symbols, await asyncio.gather(*(self._perpetual(one) for one in symbols)), strict=True))
 
     async def _perpetual(self, symbol: str) -> Market:
@@ -266,16 +273,25 @@ class BinanceAccount:
         )
         if isinstance(brackets, list):
             brackets = brackets[0] if brackets else {}
-        rate = shapes.checked("commission", lambda: float(shapes.number(costs["takerCommissionRate"])))
+        rates = shapes.checked(
+            "commission",
+            lambda: [float(shapes.number(costs[f"{one}CommissionRate"])) for one in ("taker", "maker")],
+        )
         rows = shapes.rows_of("brackets", shapes.object_of("brackets", brackets).get("brackets"))
-        return self._market(symbol, rate, rows)
+        return self._market(symbol, rates[0], rates[1], rows)
 
-    def _market(self, symbol: str, fee_rate: float, brackets: Sequence[Any]) -> Market:
+    def _market(self, symbol: str, fee_rate: float, maker_fee_rate: float, brackets: Sequence[Any]) -> Market:
         """Return the rules of one symbol from its listing."""
         listing = self.api.markets[symbol]["info"]
         return shapes.checked(
             f"{symbol} rules",
-            lambda: binance_market(listing, is_perpetual=self.is_perpetual, fee_rate=fee_rate, brackets=brackets),
+            lambda: binance_market(
+                listing,
+                is_perpetual=self.is_perpetual,
+                fee_rate=fee_rate,
+                maker_fee_rate=maker_fee_rate,
+                brackets=brackets,
+            ),
         )
 
     async def prepare(self, symbol: str, leverage: float) -> None:

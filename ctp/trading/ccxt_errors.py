@@ -27,7 +27,7 @@ from ctp.errors import (
     RequestExpired,
 )
 from ctp.trading.ccxt_light import ccxt
-from ctp.trading.exchange import HALTED, WOULD_TRIGGER
+from ctp.trading.exchange import HALTED, WOULD_MATCH, WOULD_TRIGGER
 
 _CODE = re.compile(r'"code"\s*:\s*"?(-?\d+)')
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
@@ -41,6 +41,8 @@ HALTED_CODES = frozenset({-1122, -4108, -4140})
 HALTED_WORDS = "market is closed"
 BUSY_CODES = frozenset({-1003, -1015})
 EXPIRED_CODES = frozenset({-1021, -5028})  # at the door, or at the matching engine
+POST_ONLY_CODE = -5022
+MATCH_WORDS = ("would immediately match", "could not be executed as maker")
 TRIGGER_WORDS = ("would immediately trigger", "would trigger immediately", "relationship of the prices")
 REFUSED = (ccxt.InsufficientFunds, ccxt.InvalidOrder, ccxt.BadRequest, ccxt.OperationRejected, ccxt.BadSymbol)
 DEFAULT_SILENCE_S = 5.0
@@ -104,6 +106,8 @@ def sending_failed(error: Exception, headers: Mapping[str, str] | None, now_ms: 
         return RequestExpired(text)
     if any(words in text for words in TRIGGER_WORDS):
         return OrderRejected(text, WOULD_TRIGGER)
+    if code == POST_ONLY_CODE or any(words in text for words in MATCH_WORDS):
+        return OrderRejected(text, WOULD_MATCH)
     if code in HALTED_CODES or HALTED_WORDS in text.lower():
         return OrderRejected(text, HALTED)
     if code in UNKNOWN_CODES or code in MISSING_CODES or isinstance(error, ccxt.DuplicateOrderId | ccxt.OrderNotFound):

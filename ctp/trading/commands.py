@@ -21,7 +21,7 @@ from ctp.core.types import FLAT
 from ctp.errors import CtpError, ExchangeBusy, ExchangeDown, NotAllowed, NotFound
 from ctp.storage.tables import commands, orders
 from ctp.trading.engine import Engine
-from ctp.trading.protection import leave, settle_down
+from ctp.trading.protection import end_entries, leave, settle_down
 from ctp.trading.results import DONE, NEVER_STARTED, OVERRULED
 from ctp.trading.store import PAUSED, RUNNING, STOPPED
 
@@ -105,8 +105,10 @@ async def obey(engine: Engine, command: Command) -> bool:
             elif command.kind == EXIT_SYMBOL:
                 if not await _close_symbol(engine, command):
                     return False
-            elif not _has_no_entries(engine):
-                return False
+            else:
+                await settle_down(desk, desk.account.symbols)  # entries that rest are taken back
+                if not _has_no_entries(engine):
+                    return False
         except (ExchangeDown, ExchangeBusy) as error:
             desk.log.warning("command_waits", command=command.kind, error=str(error))
             return False
@@ -195,6 +197,7 @@ async def _close_symbol(engine: Engine, command: Command) -> bool:
         raise NotFound(f"this account does not trade {symbol}")
     if any(row.symbol == symbol and row.purpose == ENTRY for row in desk.current.unfinished.values()):
         await engine.look([symbol])
+        await end_entries(desk, desk.current.resting_entries(symbol))
     if await desk.run(lambda c: _was_opened_later(c, desk.current.folded.memory.entry_orders.get(symbol), command)):
         return True
     if desk.state(symbol).position.side != FLAT:

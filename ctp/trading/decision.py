@@ -235,9 +235,11 @@ def _journal_row(
         numbers[name] = getattr(intent, name)
     if intent.outcome == ENTER:
         numbers["size"] = size_of(market, intent.lots)
-        stop = stop_loss_ticks(market, intent.side, state.close, state.plan.stop_width)
-        numbers["stop"] = price_of(market, stop)
-        numbers["risk"] = numbers["size"] * abs(state.close - numbers["stop"])
+        plan = state.plan
+        numbers["stop"] = price_of(market, stop_loss_ticks(market, intent.side, plan.close, plan.stop_width))
+        numbers["risk"] = numbers["size"] * abs(plan.close - numbers["stop"])
+        if plan.limit_ticks:
+            numbers["limit"] = price_of(market, plan.limit_ticks)
     if state.position.side != FLAT:
         position = state.position
         numbers["entry_price"] = position.entry_price

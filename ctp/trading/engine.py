@@ -30,7 +30,7 @@ from ctp.trading.fold import LOCK, Memory, fold
 from ctp.trading.lost_orders import relive
 from ctp.trading.memory_text import forget_indicators, read_memory
 from ctp.trading.parameters import read_parameters
-from ctp.trading.protection import carry_out, settle_down
+from ctp.trading.protection import carry_out, end_entries, settle_down
 from ctp.trading.rows import OrderRow
 from ctp.trading.store import RESTORED, RUNNING, STOPPED
 
@@ -315,13 +315,21 @@ class Engine:
         """Read fills and funding that belong before a decision; returns the symbols that could not be asked about."""
         desk = self.desk
         close_time = time + desk.account.timeframe_ms
+        await self._end_entries(time)
         unavailable = await self._read_only([one for one in desk.account.symbols if sync.needs_look(desk, one)])
+        await self._end_entries(time)  # those that were found to rest just now
         # After the fills, never beside them: only they tell whether a position was there to pay funding.
         if not await self._read_funding(time, close_time):
             unavailable = frozenset(desk.account.symbols)
         if desk.is_exchange_down or desk.key_error:
             unavailable = frozenset(desk.account.symbols)
         return unavailable
+
+    async def _end_entries(self, time: int) -> None:
+        """End limit entries whose candle has closed: they were good for that one. One that cannot be ended stays in flight."""
+        desk = self.desk
+        for symbol in desk.account.symbols:
+            await end_entries(desk, [row for row in desk.current.resting_entries(symbol) if (row.candle_time or 0) < time])
 
     async def _read_funding(self, time: int, close_time: int) -> bool:
         """Read and book funding since it was last known, if a position can have paid any; returns whether it is known.
@@ -427,7 +435,8 @@ class Engine:
         plan = "{}"
         if order.purpose == ENTRY:
             plan = rows.write_plan(order.plan, self.desk.terms.strategy.take_profit)
-        return self.desk.order_row(order.symbol, order.purpose, order.side, order.lots, order.reason, time, 0, plan=plan)
+        row = self.desk.order_row(order.symbol, order.purpose, order.side, order.lots, order.reason, time, 0, plan=plan)
+        return row._replace(type=rows.LIMIT) if order.plan.limit_ticks else row
 
     async def _carry_out(self, row: OrderRow) -> None:
         """Send one planned order, and protect what it opened."""

@@ -17,6 +17,7 @@ from ctp.trading.exchange_clock import ExchangeClock
 
 BUY, SELL = "buy", "sell"
 HALTED = "halted"  # OrderRejected.code: the symbol does not trade now
+WOULD_MATCH = "would_match"  # OrderRejected.code: a post-only order would not rest
 WOULD_TRIGGER = "would_trigger"  # OrderRejected.code: the market is already at or beyond the trigger price
 
 
@@ -30,6 +31,7 @@ class OrderRequest(NamedTuple):
     size: Decimal
     trigger_price: Decimal | None
     reduce_only: bool
+    limit_price: Decimal | None = None  # of an entry that rests: post-only
 
 
 class OrderReport(NamedTuple):

@@ -33,7 +33,8 @@ from ctp.errors import (
 )
 from ctp.trading.desk import FENCE_MARGIN_MS, SENT_SOON_MS, Desk
 from ctp.trading.exchange import HALTED, OrderReport, OrderRequest
-from ctp.trading.rows import GAP_IN_DATA, OrderNews, OrderRow
+from ctp.trading.market_rules import exact_price
+from ctp.trading.rows import GAP_IN_DATA, LIMIT, OrderNews, OrderRow, read_plan
 from ctp.trading.waiting import within
 
 LOOK_UP_PAUSE_S = 0.1
@@ -43,9 +44,12 @@ LOST = "the exchange does not know it"  # past its fence: the order never arrive
 NOTHING = Decimal(0)
 
 
-def request_of(row: OrderRow) -> OrderRequest:
+def request_of(desk: Desk, row: OrderRow) -> OrderRequest:
     """Return what to send for an order's row."""
-    return OrderRequest(row.id, row.symbol, row.purpose, row.side, row.size, row.trigger_price, row.reduce_only)
+    limit = None
+    if row.purpose == ENTRY and row.type == LIMIT:
+        limit = exact_price(desk.market(row.symbol), read_plan(row.plan).plan.limit_ticks)
+    return OrderRequest(row.id, row.symbol, row.purpose, row.side, row.size, row.trigger_price, row.reduce_only, limit)
 
 
 def news_of(report: OrderReport, row: OrderRow) -> OrderNews:
@@ -121,7 +125,7 @@ async def _place(desk: Desk, planned: Sequence[OrderRow], window_ms: int, *, is_
 
     is_urgent: wait for the answer no longer than the exchange may take the request at all.
     """
-    exchange, requests = desk.exchange, [request_of(row) for row in planned]
+    exchange, requests = desk.exchange, [request_of(desk, row) for row in planned]
 
     async def ask_for_them() -> Sequence[OrderReport]:
         if len(requests) == 2:
@@ -205,6 +209,24 @@ async def ask(desk: Desk, row: OrderRow) -> OrderNews:
         fence = row.fence_until or 0
         known = after_missing(Progress(row.status, row.filled), desk.clock.now_ms(), fence)
         return OrderNews(row.id, known, error=LOST if known.status in FINAL else None)
+
+
+async def end_entry(desk: Desk, row: OrderRow) -> OrderNews | None:
+    """Cancel an entry that rests, and return how it ended, with what had filled of it; None when that is not known yet."""
+    try:
+        await desk.exchange.cancel(row.symbol, row.id, row.purpose)
+    except OrderMissing:
+        pass  # it has filled, or somebody else has cancelled it: the exchange says which
+    except (ExchangeDown, ExchangeBusy, KeyRefused, OrderUnknown, OrderRejected) as error:
+        desk.log.warning("cancel_failed", order=row.id, error=str(error))
+        desk.nudge(row.symbol)
+        return None
+    desk.checkpoint("entry cancelled")
+    try:
+        return await ask(desk, row)
+    except (ExchangeDown, ExchangeBusy, KeyRefused):
+        desk.nudge(row.symbol)
+        return None
 
 
 async def cancel(desk: Desk, row: OrderRow) -> OrderNews | None:

@@ -13,6 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
@@ -118,12 +119,13 @@ async def _find_lost(desk: Desk, fills: Sequence[FillReport]) -> dict[str, Lost]
 async def _adopt_resting(desk: Desk) -> int:
     """Write rows for protective orders of ours that rest for a position we hold, or for none at all; returns how many.
 
-    The latter lost their position meanwhile and are cancelled later. One that protects a position which nothing here
-    explains is left alone.
+    Those of no position lost theirs meanwhile and are cancelled later. One that protects a position which nothing here
+    explains is left alone. An entry of ours that rests was decided on by a bot that is no more: it is taken back.
     """
     count = 0
     sizes = await desk.exchange.positions(desk.account.symbols) if desk.exchange.is_perpetual else {}
     for symbol in desk.account.symbols:
+        await _take_back_entries(desk, symbol)
         side = desk.state(symbol).position.side
         if side == FLAT and sizes.get(symbol, Decimal(1)) != 0:
             continue
@@ -138,6 +140,16 @@ async def _adopt_resting(desk: Desk) -> int:
             await desk.plan([row._replace(status=OPEN)])
             count += 1
     return count
+
+
+async def _take_back_entries(desk: Desk, symbol: str) -> None:
+    """Cancel limit entries of ours that rest without a row; what had filled of one is found by its fills."""
+    for report in await desk.exchange.open_orders(symbol):
+        name = read_order_id(report.id, desk.account.id, symbol)
+        if name is None or name.purpose != ENTRY or report.id in desk.current.unfinished:
+            continue
+        with contextlib.suppress(OrderMissing):
+            await desk.exchange.cancel(symbol, report.id, ENTRY)
 
 
 class _Story:

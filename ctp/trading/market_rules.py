@@ -36,7 +36,12 @@ def ticks_of(market: Market, price: Decimal) -> int:
 
 
 def binance_market(
-    listing: Mapping[str, Any], *, is_perpetual: bool, fee_rate: float, brackets: Sequence[Mapping[str, Any]]
+    listing: Mapping[str, Any],
+    *,
+    is_perpetual: bool,
+    fee_rate: float,
+    maker_fee_rate: float,
+    brackets: Sequence[Mapping[str, Any]],
 ) -> Market:
     """Return the rules of one symbol of Binance.
 
@@ -63,7 +68,7 @@ def binance_market(
         brackets=tuple(known) or (UNKNOWN_BRACKET,),
     )
     liquidation_fee = float(listing.get("liquidationFee", DEFAULT_LIQUIDATION_FEE))
-    return rules.market(Costs(fee=fee_rate, liquidation_fee=liquidation_fee))
+    return rules.market(Costs(fee=fee_rate, liquidation_fee=liquidation_fee, maker_fee=maker_fee_rate))
 
 
 def rules_and_costs(market: Market) -> tuple[MarketRules, Costs]:
@@ -78,4 +83,9 @@ def rules_and_costs(market: Market) -> tuple[MarketRules, Costs]:
         min_notional=market.min_notional,
         brackets=tuple(Bracket(*one) for one in brackets),
     )
-    return rules, Costs(fee=market.fee_rate, slippage=market.slippage, liquidation_fee=market.liquidation_fee)
+    return rules, Costs(
+        fee=market.fee_rate,
+        slippage=market.slippage,
+        liquidation_fee=market.liquidation_fee,
+        maker_fee=market.maker_fee_rate,
+    )

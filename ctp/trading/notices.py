@@ -26,6 +26,7 @@ from ctp.core.types import (
 from ctp.notifiers.kinds import Kind
 from ctp.notifiers.outbox import tell_account
 from ctp.trading import rows
+from ctp.trading.exchange import WOULD_MATCH
 from ctp.trading.fold import ClosedTrade, Memory
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def after_facts(
         order = rows.read_order(connection, order_id)
         if order is None:
             continue
-        if order.status == REJECTED and order.purpose == ENTRY and order.error != rows.GAP_IN_DATA:
+        if order.status == REJECTED and order.purpose == ENTRY and order.error not in (rows.GAP_IN_DATA, WOULD_MATCH):
             about = {"symbol": order.symbol, "error": order.error or ""}
             tell_trouble(connection, account, "order_rejected", f"rejected:{order.id}", now_ms, urgent=False, **about)
         if order.status != FILLED:

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from ctp.core.risk import DynamicRiskManager
 from ctp.core.strategies import DEFAULT_STRATEGY, find
-from ctp.errors import InputError
 from ctp.storage.tables import parameter_versions
 
 DEFAULT_VERSION = 0
@@ -58,7 +57,5 @@ def _chosen(row: sa.Row[Any] | None, *, is_perpetual: bool) -> Chosen:
         risk = DynamicRiskManager().for_market(is_perpetual)
         return Chosen(DEFAULT_VERSION, find(DEFAULT_STRATEGY).parameters().values(), risk.values())
     strategy = find(row.strategy).parameters.from_dict(json.loads(row.strategy_parameters))
-    if strategy.to_dict().get("limit_offset"):
-        raise InputError("limit_offset", row.strategy_parameters, "must be 0: this program does not send limit entries")
     risk = DynamicRiskManager.from_dict(json.loads(row.risk_parameters)).for_market(is_perpetual)
     return Chosen(row.version, strategy.values(), risk.values())

@@ -17,6 +17,7 @@ from ctp.core.orders import (
     EMERGENCY,
     EXIT,
     FILLED,
+    FINAL,
     IN_FLIGHT,
     OPEN,
     PARTIAL,
@@ -30,7 +31,7 @@ from ctp.errors import ExchangeBusy, ExchangeDown, KeyRefused
 from ctp.trading import rows, sync
 from ctp.trading.desk import Desk
 from ctp.trading.exchange import BUY, HALTED, SELL, WOULD_TRIGGER
-from ctp.trading.execution import LOST, TIMESTAMP_REFUSED, cancel, send, send_pair
+from ctp.trading.execution import LOST, TIMESTAMP_REFUSED, cancel, end_entry, send, send_pair
 from ctp.trading.fold import Fact
 from ctp.trading.market_rules import exact_price, exact_size, lots_of, ticks_of
 from ctp.trading.rows import OrderNews, OrderRow
@@ -76,8 +77,35 @@ def ours_of(desk: Desk, symbol: str) -> Ours:
     )
 
 
+async def end_entries(desk: Desk, doomed: Sequence[OrderRow]) -> bool:
+    """End limit entries that rest, and book what had filled of them; returns whether anything is known to have ended."""
+    told = await asyncio.gather(*(end_entry(desk, row) for row in doomed))
+    news, facts = [], []
+    for row, one in zip(doomed, told, strict=True):
+        if one is not None:
+            news.append(one)
+            facts += await _fills(desk, row, one)
+    await desk.record(news, facts)
+    return any(one.progress.status in FINAL for one in news)
+
+
+def _must_end(desk: Desk, row: OrderRow) -> bool:
+    """Return whether a resting entry must not fill any more."""
+    is_left = row.filled > 0 and desk.current.lots(row.symbol) == 0  # what it opened is closed: never open it again
+    return (
+        not desk.may_enter()
+        or bool(desk.current.folded.memory.account.daily_locked)
+        or (row.candle_time or 0) < _candle_time(desk)
+        or row.symbol in desk.halted
+        or is_left
+    )
+
+
 async def _one_round(desk: Desk, symbol: str) -> bool:
     """Do one round for a symbol; returns whether anything was done."""
+    doomed = [row for row in desk.current.resting_entries(symbol) if _must_end(desk, row)]
+    if doomed and await end_entries(desk, doomed):
+        return True
     if any(row.status in IN_FLIGHT for row in desk.current.protective(symbol)):
         desk.nudge(symbol)  # nothing is placed or given up on the strength of an order that may not exist
         return False
@@ -247,7 +275,7 @@ async def carry_out(desk: Desk, row: OrderRow) -> bool:
     news = await send(desk, row)
     facts = await _fills(desk, row, news)
     await desk.record([news], facts)
-    if news.progress.status != FILLED:
+    if news.progress.status != FILLED and not (row.type == rows.LIMIT and news.progress.status == OPEN):
         desk.nudge(row.symbol)
     if row.reduce_only and news.error == HALTED:
         await tell_halted(desk, row.symbol)

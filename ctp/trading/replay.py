@@ -75,6 +75,7 @@ def _locks(connection: sa.Connection, account_id: int) -> dict[int, float]:
 
 def read_market(plain: dict[str, Any]) -> Market:
     """Return a stored market; ValueError when it is none."""
+    plain = {**Market._field_defaults, **plain}  # a field that is younger than what was stored
     if set(plain) != set(Market._fields):
         raise ValueError("the stored state has no complete market")
     values = (plain[name] for name in Market._fields)

@@ -26,6 +26,9 @@ from ctp.trading.fold import FILL, ClosedTrade, EntryPlan, Fact, Memory
 GAP_IN_DATA = REFUSALS[types.GAP_IN_DATA]  # why an entry was dropped whose symbol did not trade at its open
 
 
+LIMIT = "limit"  # the type of an entry that rests for one candle
+
+
 class OrderRow(NamedTuple):
     """A row of `orders`."""
 

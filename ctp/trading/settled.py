@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from ctp.core.orders import EMERGENCY, EXIT, PROTECTIVE, RESTING, STOP, TAKE
 from ctp.storage.tables import account_states, orders
-from ctp.trading.rows import OrderRow, unfinished_orders
+from ctp.trading.rows import LIMIT, OrderRow, unfinished_orders
 
 
 def is_settled(
@@ -52,7 +52,11 @@ def _is_exit_due(connection: sa.Connection, entry_order_id: str) -> bool:
 
 
 def is_quiet(positions: list[dict[str, Any]], unfinished: list[OrderRow]) -> bool:
-    """Return whether the unfinished orders are exactly the protective orders that the open positions must have."""
+    """Return whether the unfinished orders are exactly the protective orders that the open positions must have.
+
+    A limit entry may rest beside them: it is good for the candle that has begun.
+    """
+    unfinished = [row for row in unfinished if row.type != LIMIT or row.status not in RESTING]
     if any(row.purpose not in PROTECTIVE or row.status not in RESTING for row in unfinished):
         return False
     wanted = set()

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ctp.core.memory import dump
-from ctp.core.orders import EMERGENCY, ENTRY, EXIT, FINAL, PARTIAL, PROTECTIVE, Progress
+from ctp.core.orders import EMERGENCY, ENTRY, EXIT, FINAL, PARTIAL, PROTECTIVE, RESTING, Progress
 from ctp.core.types import Plan
 from ctp.storage.database import insert_or
 from ctp.storage.tables import account_states, decision_points, decisions, equity_samples, ledger, orders
@@ -26,7 +26,7 @@ from ctp.trading.decision import Decided, JournalRow, Rules
 from ctp.trading.equity_watch import Prices, equity_at
 from ctp.trading.fold import LOCK, TRANSFER, EntryPlan, Fact, Folded, Memory, Terms, fold
 from ctp.trading.memory_text import write_memory
-from ctp.trading.rows import OrderNews, OrderRow
+from ctp.trading.rows import LIMIT, OrderNews, OrderRow
 
 RUNNING, PAUSED, STOPPED, BLOCKED = "running", "paused", "stopped", "blocked"
 POINT_EVERY_MS = 7 * 86_400_000
@@ -83,6 +83,14 @@ class View(NamedTuple):
             for fact in self.facts
             if fact.id in pending and fact.order_id is not None and self.purposes.get(fact.order_id) == ENTRY
         }
+
+    def resting_entries(self, symbol: str) -> list[OrderRow]:
+        """Return the limit entries of a symbol that rest at the exchange."""
+        return [
+            row
+            for row in self.unfinished.values()
+            if row.symbol == symbol and row.type == LIMIT and row.status in RESTING
+        ]
 
     def with_orders(self, planned: Sequence[OrderRow]) -> View:
         """Return the view once these orders are written."""

@@ -12,7 +12,11 @@ _PRICES = ("close", "stop", "take", "entry_price", "trend_mean")
 _MONEY = ("equity", "budget", "room", "risk", "notional", "wanted")
 _COUNTS = ("seen", "warm_up", "size", "leverage")
 # Of the decision, not of the strategy: they say nothing about its rule.
-_OF_THE_DECISION = ("stop", "take", "entry_price", "side", "loss_width", "cover", "locked_at", "lock_equity", *_MONEY, *_COUNTS)
+_OF_THE_DECISION = (
+    *("limit", "stop", "take", "entry_price", "side", "loss_width", "cover", "locked_at", "lock_equity"),
+    *_MONEY,
+    *_COUNTS,
+)
 _NOTHING = "–"
 
 
@@ -72,6 +76,9 @@ def _facts(numbers: Mapping[str, Any], language: str, quote: str) -> _Facts:
     facts = _Facts()
     for name in ("rsi", "volume", "volume_mean", "side", *_COUNTS, *_PRICES, *_MONEY):
         facts[name] = _NOTHING
+    facts["how"] = text("why.how.market", language)
+    if "limit" in numbers:
+        facts["how"] = text("why.how.limit", language, limit=price(numbers["limit"]))
     described = []
     for name, value in numbers.items():
         if name in _MONEY:

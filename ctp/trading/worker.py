@@ -18,12 +18,14 @@ from ctp.trading import sync
 from ctp.trading.engine import Engine
 from ctp.trading.equity_watch import Breach, breach_between_closes
 from ctp.trading.exchange import FUNDING_HINT, CandleUpdate
+from ctp.trading.protection import end_entries
 from ctp.trading.reconciling import reconcile
 from ctp.trading.store import BLOCKED
-from ctp.trading.waiting import wait_for
+from ctp.trading.waiting import wait_for, within
 
 SYMBOL_PATIENCE_S = 1.0  # how long a close waits for the candles of the other symbols
 LOOK_PAUSE_S = 0.1
+TAKE_BACK_S = 5.0  # how long ending may take for entries that rest
 BEFORE_CLOSE_S, AFTER_CLOSE_S = 2.0, 1.0  # around the close of a candle nothing begins that can wait
 GOLDEN_RATIO = 0.6180339887498949
 RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
@@ -53,12 +55,28 @@ class Worker:
             self._tasks.append(asyncio.create_task(self._listen))
 
     async def stop(self) -> None:
-        """Stop working; what rests at the exchange stays there. An order being sent is awaited."""
+        """Stop working; what protects a position stays at the exchange, an entry that rests there is taken back.
+
+        An order being sent is awaited.
+        """
         async with self.desk.lock:
+            await self._take_back_entries()
             for task in self._tasks:
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.desk.exchange.close()
+
+    async def _take_back_entries(self) -> None:
+        """End entries that rest: they would fill while nobody is there to protect the position."""
+        desk = self.desk
+        if desk.view is None or not desk.is_leader():
+            return
+        doomed = [row for symbol in desk.account.symbols for row in desk.current.resting_entries(symbol)]
+        try:
+            if doomed:
+                await within(end_entries(desk, doomed), desk.clock, TAKE_BACK_S)
+        except (TimeoutError, CtpError) as error:
+            desk.log.warning("entries_left_at_the_exchange", error=str(error))
 
     def offer(self, update: CandleUpdate) -> None:
         """Take news of the market."""

@@ -36,7 +36,8 @@ from ctp.storage.tables import (
 from ctp.trading.bot import Bot
 from ctp.trading.desk import Checkpoint, pass_by
 from ctp.trading.leadership import Leadership
-from ctp.trading.settled import is_settled
+from ctp.trading.rows import unfinished_orders
+from ctp.trading.settled import is_quiet, is_settled
 from ctp.trading.writer import Writer
 
 HOUR = 3_600_000
@@ -200,6 +201,22 @@ class Rig:
         with self.database.reading() as connection:
             return is_settled(connection, account_id, time, self.exchange.status()["trading"])  # type: ignore[arg-type]
 
+    def is_protected(self, account_id: int) -> bool:
+        """Return whether every limit order that filled at the exchange is known to us, and what it opened is protected."""
+        truth = self.exchange.state(f"key{account_id}")
+        told = [one for venue in ("usdm", "spot") for one in truth[venue]["orders"]]
+        filled = {one["clientOrderId"] for one in told if one["type"].startswith("LIMIT") and one["status"] == "FILLED"}
+        with self.database.reading() as connection:
+            rows = connection.execute(sa.select(orders.c.id, orders.c.status).where(orders.c.id.in_(sorted(filled))))
+            if any(row.status != "filled" for row in rows):
+                return False
+            plain = connection.execute(
+                sa.select(account_states.c.core_state).where(account_states.c.account_id == account_id)
+            ).scalar_one()
+            return is_quiet(
+                json.loads(plain).get("positions", []), list(unfinished_orders(connection, account_id).values())
+            )
+
     async def until(self, holds: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
         """Wait until something holds; fails with its name."""
         async with asyncio.timeout(patience_s):
@@ -216,6 +233,9 @@ class Rig:
         for _ in range(candles):
             time = int(self.exchange.status()["candle"])  # type: ignore[call-overload]
             await self.exchange.advance()
+            while self.exchange.status()["phase"] == "interior":  # a limit order opened something: it is protected first
+                await self.until(lambda: all(self.is_protected(a) for a in account_ids), f"protected inside {time}")
+                await self.exchange.advance()
             try:
                 await self.until(lambda t=time: all(self.is_settled(a, t) for a in account_ids), f"candle {time}")
             except TimeoutError:

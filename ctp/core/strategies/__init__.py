@@ -72,8 +72,8 @@ class Factors(NamedTuple):
 class Words:
     """What a strategy's decisions are called, by language: `name`, and templates by `outcome.reason` (`hold.hold`).
 
-    A template may name every number of `describe` and of the decision (`size`, `stop`, `take`, `entry_price`, `risk`,
-    `side`, `seen`, `warm_up`). What is not here is told in general words.
+    A template may name every number of `describe` and of the decision (`how` it enters, `size`, `stop`, `take`, `entry_price`,
+    `risk`, `side`, `seen`, `warm_up`). What is not here is told in general words.
     """
 
     en: Mapping[str, str]

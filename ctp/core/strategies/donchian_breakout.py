@@ -267,7 +267,7 @@ WORDS = Words(
         "no_signal.volume_not_rising": "The close {close} left the channel {lower} to {upper}, but volume {volume} is not"
         " far enough above its mean {volume_mean}.",
         "no_signal.trend": "The close {close} left the channel, but is on the wrong side of the trend mean {trend_mean}.",
-        "enter.entry_signal": "The close {close} left the channel {lower} to {upper}: {side} {size} at the next open,"
+        "enter.entry_signal": "The close {close} left the channel {lower} to {upper}: {side} {size} {how},"
         " stop-loss {stop}, risk {risk}.",
         "hold.hold": "The close {close} is inside the exit channel {exit_lower} to {exit_upper}."
         " Entry {entry_price}, stop-loss {stop}, take-profit {take}.",
@@ -286,7 +286,7 @@ WORDS = Words(
         "no_signal.volume_not_rising": "종가 {close}, 채널 {lower}–{upper}을 벗어났지만 거래량 {volume}이(가)"
         " 평균 {volume_mean}보다 충분히 크지 않습니다.",
         "no_signal.trend": "종가 {close}, 채널을 벗어났지만 추세 평균 {trend_mean}의 반대편에 있습니다.",
-        "enter.entry_signal": "종가 {close}, 채널 {lower}–{upper} 돌파. 다음 시가에 {side} {size} 진입, 손절가 {stop},"
+        "enter.entry_signal": "종가 {close}, 채널 {lower}–{upper} 돌파. {how} {side} {size} 진입, 손절가 {stop},"
         " 위험 금액 {risk}.",
         "hold.hold": "종가 {close}, 청산 채널 {exit_lower}–{exit_upper} 안에 있습니다."
         " 진입가 {entry_price}, 손절가 {stop}, 익절가 {take}.",
