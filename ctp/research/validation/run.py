@@ -213,7 +213,7 @@ def _deflated(swept: SweepResult, best: BacktestResult, sample: Sample, is_singl
         probability=None if math.isnan(probability) else probability,
         sharpe=None if math.isnan(found.sharpe) else annual(found.sharpe),
         luck=annual(luck),
-        trials=every.distinct,
+        trials=max(every.distinct, float(own.runs)),  # beyond 2,048 the union is an estimate, the grid at hand is known
         runs=own.runs if past is None else max(own.runs, past.runs),
         effective_trials=effective,
         clusters=clusters,
