@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from ctp.accounts.code_words import read_code_state
 from ctp.accounts.rights import Relation
 from ctp.accounts.visible import AccountState, AccountView, Visible
 from ctp.core.risk import MAX_DAILY_LOSS
@@ -22,6 +23,7 @@ class Reading(NamedTuple):
     strategy: dict[str, Any]
     risk: dict[str, Any]
     strategy_name: str = DEFAULT_STRATEGY
+    hold: str = ""  # why nothing is entered although it runs: code_unproven, code_changed, not_accepted
 
     @property
     def id(self) -> int:
@@ -149,6 +151,7 @@ def _reading(visible: Visible, account: AccountView, state: AccountState | None)
     versions = visible.parameter_versions(account.id, limit=_MOST_VERSIONS)
     used = state.parameter_version if state else None
     chosen = next((one for one in versions if one.version == used), versions[0] if versions else None)
+    hold = read_code_state(visible, account.id).hold
     if chosen is None:
-        return Reading(account, state, {}, {})
-    return Reading(account, state, chosen.strategy_parameters, chosen.risk_parameters, chosen.strategy)
+        return Reading(account, state, {}, {}, hold=hold)
+    return Reading(account, state, chosen.strategy_parameters, chosen.risk_parameters, chosen.strategy, hold)

@@ -55,6 +55,8 @@ def account_view(reading: Reading, visitor: Visitor, is_generated: bool) -> dict
         "limit_used": None if day_fraction is None else max(0.0, -day_fraction) / limit if limit else 1.0,
         "daily_locked": bool(state and state.daily_locked),
         "drawdown_locked": bool(state and state.drawdown_locked),
+        "hold": reading.hold,
+        "hold_word": text(f"web.hold.{reading.hold}", language) if reading.hold else "",
         "open_positions": len(reading.positions),
         "may_command": visitor.may_command(account.relation),
     }

@@ -67,7 +67,9 @@ def account_of(connection: Any, name: str) -> int:
 def test_the_history_shows_what_changed_why_and_how_to_go_back(pages: Pages) -> None:
     visit = Visit(pages, "alice")
     page = visit.log_in()
-    page.locator("article", has_text="Real money").get_by_role("link", name="Strategy and risk values").click()
+    card = page.locator("article", has_text="Real money")
+    expect(card).to_contain_text("No entries: the changed program decides otherwise")
+    card.get_by_role("link", name="Strategy and risk values").click()
     expect(page.get_by_role("alert").first).to_contain_text("1 of 720 decisions differ")
     expect(page.locator("#differences")).to_contain_text("BTC/USDT: then Entry, now No signal (rsi 29.9 → 30.1)")
     newest = page.locator("article.version").first

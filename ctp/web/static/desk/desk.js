@@ -32,6 +32,7 @@ function tiles(account, decision) {
 
 function badges(account) {
   const show = [element("span", { className: `badge ${account.mode}` }, account.mode_word), element("span", { className: `badge state ${account.status}`, title: account.status === "blocked" ? account.status_reason : null }, account.status_word)];
+  if (account.hold) show.push(element("a", { className: "badge state blocked", href: `/accounts/${account.id}/parameters` }, account.hold_word));
   if (account.drawdown_locked) show.push(element("span", { className: "badge state blocked" }, word("lock.drawdown")));
   if (account.daily_locked) show.push(element("span", { className: "badge state blocked" }, word("lock.daily")));
   return show;
