@@ -60,15 +60,17 @@ def deeds(rig: Rig, action: str) -> list[dict[str, Any]]:
     return [json.loads(row.details) for row in rig.rows(audit_log, audit_log.c.action == action, order=audit_log.c.id)]
 
 
-@pytest.mark.parametrize("venue", ["usdm", "spot"])
+@pytest.mark.parametrize("venue", ["usdm", "spot", "usdm, limit entries"])
 def test_the_sources_that_wrote_a_journal_make_it_again_to_the_bit(venue: str, tmp_path: Path) -> None:
     """Through fills, stops, pauses, other parameters, capital and restarts."""
-    columns = USDM if venue == "usdm" else SPOT
-    strategy = {**BUSY, "direction": "both"} if venue == "usdm" else BUSY
+    columns = SPOT if venue == "spot" else USDM
+    strategy = BUSY if venue == "spot" else {**BUSY, "direction": "both"}
+    if venue.endswith("limit entries"):
+        strategy = {**strategy, "limit_offset": 0.001}
 
     async def story() -> None:
         async with trading_rig(tmp_path, columns, history=100) as rig:
-            exchange = "binanceusdm" if venue == "usdm" else "binance"
+            exchange = "binance" if venue == "spot" else "binanceusdm"
             account = rig.add_account(list(columns), exchange=exchange, strategy=strategy, risk=RISK)
             await rig.start_bot()
             assert await rig.command(account, "start") == "done"
