@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ctp.core.rules import Costs, MarketRules
     from ctp.core.strategies import DonchianBreakout, RsiMeanReversion
     from ctp.notebook.generated import example_candles
-    from ctp.notebook.history import load_candles, load_funding, stored_candles
+    from ctp.notebook.history import candles_or_example, load_candles, load_funding, stored_candles
     from ctp.notebook.place import account, where_am_i
     from ctp.research.backtest import backtest, costs
     from ctp.research.check import check
@@ -34,6 +34,7 @@ _HOMES = {
     "account": "ctp.notebook.place",
     "backtest": "ctp.research.backtest",
     "between": "ctp.research.grid",
+    "candles_or_example": "ctp.notebook.history",
     "check": "ctp.research.check",
     "costs": "ctp.research.backtest",
     "example_candles": "ctp.notebook.generated",
@@ -56,6 +57,7 @@ __all__ = [
     "account",
     "backtest",
     "between",
+    "candles_or_example",
     "check",
     "costs",
     "example_candles",

@@ -13,6 +13,7 @@ from ctp.market import history
 from ctp.market.candles import Candles, FundingRates
 from ctp.market.history import Time, candle_store, parse_time
 from ctp.market.series import Series
+from ctp.notebook.generated import example_candles
 
 _ROWS = 200_000  # what the gateway gives at once
 
@@ -53,6 +54,17 @@ def load_funding(
         return history.load_funding(symbol, start, end, exchange, home)
     rows = _rows(client, Series.checked(exchange, symbol, "", "funding"), start, end)
     return FundingRates(symbol, exchange, rows["ts"].copy(), rows["rate"].copy())
+
+
+def candles_or_example(
+    symbol: str, timeframe: str, start: Time | None = None, end: Time | None = None, exchange: str = "binance"
+) -> Candles:
+    """Return stored candles, or generated ones where nothing is stored, saying so and which command mends it."""
+    try:
+        return load_candles(symbol, timeframe, start, end, exchange)
+    except NotFound as nothing:
+        print(f"{nothing}\nUntil then: generated candles without any drift. 저장된 캔들이 없어 생성된 캔들로 실행합니다.")
+        return example_candles(symbol, timeframe)
 
 
 def stored_candles() -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Finished orders as a vectorbt Portfolio: the only place that knows vectorbt.
 
-vectorbt computes no signal and simulates nothing here: it receives the order records, so no cash limit of its own (it
-knows no leverage) can refuse one. A funding payment is an order of next to no size whose fee is the payment: size 0 it
+vectorbt computes no signal and simulates nothing here (its RSI is only compared): it receives the order records, so no cash
+limit of its own (it knows no leverage) can refuse one. A funding payment is an order of next to no size whose fee is the payment: size 0 it
 refuses. Its licence carries the Commons Clause; nothing else in ctp depends on it.
 """
 
@@ -16,11 +16,35 @@ import pandas as pd
 if TYPE_CHECKING:
     import vectorbt
 
+    from ctp.market.candles import Candles
     from ctp.research.result import BacktestResult
 
 BUY, SELL = 0, 1
 MINUTE_MS = 60_000
 NEXT_TO_NOTHING = 1e-300  # changes no sum it is added to
+
+
+def compare_rsi(candles: Candles, period: int = 14) -> pd.DataFrame:
+    """Return RSI at each close by three definitions: ours, vectorbt's default, and vectorbt told to agree.
+
+    `wilder` is the one of `ctp.core`, which decides here and in the bot. `vectorbt` averages simply, which is another
+    indicator. `vectorbt_ewm` is its exponential average with the span of Wilder's, 2·period − 1: it starts otherwise and comes
+    to agree after some hundred candles.
+    """
+    import vectorbt
+
+    from ctp.core.indicators import NO_RSI, rsi
+
+    close = candles.to_frame()["close"]
+    state, wilder = NO_RSI, []
+    for price in close.tolist():
+        state = rsi(period, state, price)
+        wilder.append(state.value)
+    runs = {
+        "vectorbt": vectorbt.RSI.run(close, window=period),
+        "vectorbt_ewm": vectorbt.RSI.run(close, window=2 * period - 1, ewm=True),
+    }
+    return pd.DataFrame({"wilder": wilder, **{name: run.rsi.to_numpy() for name, run in runs.items()}}, index=close.index)
 
 
 class Order(NamedTuple):

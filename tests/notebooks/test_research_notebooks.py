@@ -9,6 +9,8 @@ from pathlib import Path
 import papermill
 import pytest
 
+from tests.notebooks.quick import QUICK
+
 RESEARCH = Path(__file__).resolve().parents[2] / "notebooks" / "research"
 MOST_LINES = 10
 
@@ -23,7 +25,12 @@ def test_notebook_runs_from_top_to_bottom(notebook: Path, tmp_path: Path, monkey
     monkeypatch.setenv("PYTHONPATH", str(RESEARCH.parents[1]))
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     done = papermill.execute_notebook(
-        str(notebook), str(tmp_path / notebook.name), kernel_name="python3", progress_bar=False, cwd=str(tmp_path)
+        str(notebook),
+        str(tmp_path / notebook.name),
+        parameters=QUICK.get(notebook.stem, {}),
+        kernel_name="python3",
+        progress_bar=False,
+        cwd=str(tmp_path),
     )
     printed = "".join(
         output.get("text", "") for cell in done.cells if cell.cell_type == "code" for output in cell.outputs
