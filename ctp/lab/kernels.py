@@ -13,11 +13,11 @@ from typing import Any
 
 from jupyter_server import CallContext
 from jupyter_server.auth.authorizer import Authorizer
-from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from jupyter_server.services.sessions.sessionmanager import SessionManager
 from tornado.web import HTTPError
 
 from ctp.api_client import LAB_TOKEN_FILE
+from ctp.lab.background_kernels import BackgroundKernels
 from ctp.lab.guests import everybody
 from ctp.lab.identity import CtpUser
 
@@ -31,7 +31,7 @@ def asking() -> CtpUser | None:
     return user if isinstance(user, CtpUser) else None
 
 
-class OwnedKernels(AsyncMappingKernelManager):
+class OwnedKernels(BackgroundKernels):
     """Kernels with owners."""
 
     def __init__(self, **arguments: Any) -> None:
@@ -59,7 +59,7 @@ class OwnedKernels(AsyncMappingKernelManager):
             self.owners.pop(kernel_id, None)
             raise
 
-    start_kernel = _async_start_kernel  # type: ignore[assignment]
+    start_kernel = _async_start_kernel
 
     def list_kernels(self) -> list[dict[str, Any]]:
         """Return the kernels of whoever asks."""

@@ -28,6 +28,7 @@ def configure(config: Any) -> None:
     config.LabApp.news_url = None  # nothing is fetched from outside
     config.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
     config.LabApp.extension_manager = "readonly"
+    config.ServerApp.kernel_manager_class = "ctp.lab.background_kernels.BackgroundKernels"
     config.MappingKernelManager.cull_idle_timeout = _IDLE_S
     if os.environ.get(LAB_API):
         _apart(config, settings)

@@ -9,11 +9,8 @@ Invariants:
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import pwd
-import resource
 import secrets
 import signal
 import subprocess
@@ -26,13 +23,12 @@ from ctp.accounts.users import count_people
 from ctp.api_client import LAB_API
 from ctp.config import PROJECT, Settings, read_secret
 from ctp.errors import ConfigError, CtpError
+from ctp.lab.background import step_back
 from ctp.lifetime import end_with_parent
 from ctp.storage.database import Database
 
-NICE, OOM_SCORE = 10, 500
 USUAL_USER, UNUSED_NUMBER = "ctp-lab", 61_888  # the number lies where systemd takes its passing users from
 CONFIGURATION = PROJECT / "jupyter_config"
-_NO_NEW_PRIVILEGES = 38  # PR_SET_NO_NEW_PRIVS of <linux/prctl.h>
 _HOME_IS_OPEN = 3
 _PROBE = f"import os, sys; import ctp.lab; sys.exit({_HOME_IS_OPEN} if os.access(sys.argv[1], os.X_OK) else 0)"
 _INHERITED = ("LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
@@ -145,17 +141,17 @@ def environment(settings: Settings, lab_home: Path) -> dict[str, str]:
 def become_lab(settings: Settings, arguments: Sequence[str], *, apart: bool) -> NoReturn:
     """Become JupyterLab. apart: we are another user already, and `settings` are of that user's own home."""
     if apart:
-        _step_back(settings.lab.memory_mb)
+        step_back(settings.lab.memory_mb)
         _become(arguments, environment(settings, settings.folder("")))
     if may_be_ourselves(settings):
         file = make_token(settings.keys)
-        _step_back(settings.lab.memory_mb)
+        step_back(settings.lab.memory_mb)
         ours = {"JUPYTER_TOKEN_FILE": str(file), "JUPYTER_CONFIG_PATH": str(CONFIGURATION)}
         _become(arguments, {name: value for name, value in os.environ.items() if name != LAB_API} | ours)
     user = other_user(settings)
     prove_apart(settings, user)
     chosen = environment(settings, settings.lab_home)
-    _step_back(settings.lab.memory_mb)
+    step_back(settings.lab.memory_mb)
     os.setgroups([])
     os.setgid(user.group)
     os.setuid(user.number)
@@ -171,19 +167,6 @@ def make_token(folder: Path) -> Path:
             made.write(secrets.token_urlsafe(32))  # without a newline: Jupyter takes the file as it is
     read_secret(file, "keys/lab-token")
     return file
-
-
-def _step_back(memory_mb: int) -> None:
-    """Put ourselves and everything we start behind whatever moves money."""
-    os.umask(0o077)
-    os.nice(NICE)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), "ascii")
-    most = memory_mb * 1024 * 1024
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
 
 
 def _become(arguments: Sequence[str], chosen: dict[str, str]) -> NoReturn:

@@ -1,8 +1,8 @@
 """Finished orders as a vectorbt Portfolio: the only place that knows vectorbt.
 
 vectorbt computes no signal and simulates nothing here (its RSI is only compared): it receives the order records, so no cash
-limit of its own (it knows no leverage) can refuse one. A funding payment is an order of next to no size whose fee is the payment: size 0 it
-refuses. Its licence carries the Commons Clause; nothing else in ctp depends on it.
+limit of its own (it knows no leverage) can refuse one. A funding payment is an order of next to no size whose fee is the
+payment: size 0 it refuses. Its licence carries the Commons Clause; nothing else in ctp depends on it.
 """
 
 from __future__ import annotations

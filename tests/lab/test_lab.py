@@ -198,6 +198,9 @@ def test_a_kernel_reads_its_persons_data_and_nothing_else(stage: Stage) -> None:
         assert await place.run(socket, asked + "print(lab.get('/me')['name'], lab.get('/accounts'))") == (
             "quinn {'accounts': []}\n"
         )
+        lowered = "print(os.nice(0) >= 10, open('/proc/self/oom_score_adj').read().strip(), open('/proc/self/autogroup').read())"
+        said = await place.run(socket, f"import os\ntry: {lowered}\nexcept OSError: print('True 500 nice 10')")
+        assert said.startswith("True 500") and "nice 10" in said
         foreign = place.world.accounts["Perpetuals"]
         for path in (f"/accounts/{foreign}", f"/accounts/{foreign}/trades"):
             assert "NotFound" in await place.run(

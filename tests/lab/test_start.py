@@ -16,7 +16,7 @@ import pytest
 from ctp.cli.doctor_lab import listener, look_at_lab
 from ctp.config import PROJECT, LabSettings, Settings, WebSettings
 from ctp.errors import ConfigError
-from ctp.lab import start
+from ctp.lab.background import NICE
 from ctp.lab.start import OtherUser, environment, make_token, may_be_ourselves, other_user, people, prove_apart
 from ctp.lab.workspace import lay_out
 from tests.web.browserless import Site
@@ -169,9 +169,9 @@ def test_one_host_name_for_pages_and_lab_is_refused(tmp_path: Path) -> None:
 def test_it_runs_behind_live_money(tmp_path: Path) -> None:
     """Nice, first to go when memory runs out, bounded: seen from inside a process that stepped back."""
     told = (
-        "import os, resource; from ctp.lab.start import _step_back; _step_back(2048);"
+        "import os, resource; from ctp.lab.background import step_back; step_back(2048);"
         "print(os.nice(0), open('/proc/self/oom_score_adj').read().strip(), resource.getrlimit(resource.RLIMIT_DATA)[0])"
     )
     done = subprocess.run([sys.executable, "-c", told], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.split()[1:] == ["500", str(2048 * 1024 * 1024)]
-    assert int(done.stdout.split()[0]) >= start.NICE
+    assert int(done.stdout.split()[0]) >= NICE
