@@ -26,10 +26,9 @@ from ctp.research.metrics import Period
 from ctp.research.plots.look import TARGET
 from ctp.research.presets import PRESETS, Preset
 from ctp.research.sweep import sweep
-from ctp.research.sweep_result import SweepResult
 from ctp.research.validation.outcome import Validation
 from ctp.research.validation.run import validate
-from ctp.research.validation.surroundings import plateau
+from ctp.research.validation.surroundings import PLATEAU
 
 RISK = DynamicRiskManager(max_drawdown=1.0)
 GRID: Mapping[str, Sequence[Any]] = {
@@ -150,17 +149,10 @@ def study(
         rows += [_measured(series, preset, costs) for preset in presets]
         tell(f"{series.symbol} {series.timeframe}: {len(presets)} presets, now the grid")
         swept = sweep(None, RISK, series, axes, costs=costs, quiet=True)
-        number = best_plateau(swept)
-        validation = validate(swept, number=number, folds=folds, seed=seed, quiet=True)
+        validation = validate(swept, by=PLATEAU, folds=folds, seed=seed, quiet=True)
         rows.append(_walked(series, validation, len(swept)))
         trials += len(presets) + len(swept)
     return Study(tuple(rows), trials)
-
-
-def best_plateau(swept: SweepResult) -> int:
-    """Return the combination whose whole neighbourhood is best: by the median Sharpe ratio around it, not its own."""
-    scores = [plateau(swept.grid, swept.figures, number).median_sharpe for number in range(len(swept))]
-    return int(np.argmax([-np.inf if score is None else score for score in scores]))
 
 
 def _measured(candles: Candles, preset: Preset, costs: Costs) -> Row:
@@ -188,7 +180,7 @@ def _walked(candles: Candles, validation: Validation, trials: int) -> Row:
     walk = validation.anchored
     median = float(np.median(list(walk.months.values()))) if walk.months else None
     return Row(
-        candles.symbol, candles.timeframe, "plateau", WALKED, trials, walk.total_return, walk.annual_return, walk.max_drawdown,
+        candles.symbol, candles.timeframe, PLATEAU, WALKED, trials, walk.total_return, walk.annual_return, walk.max_drawdown,
         walk.trades, walk.full_months, walk.months_in_band, walk.months_at_target, median, validation.verdict,
     )  # fmt: skip
 

@@ -39,7 +39,7 @@ from ctp.research.validation.sharpe import (
 )
 from ctp.research.validation.slices import Course, ceil_days, course_of, daily_of, without_warm_up
 from ctp.research.validation.stress import stresses
-from ctp.research.validation.surroundings import neighbourhood, plateau, regimes, symbol_shares
+from ctp.research.validation.surroundings import PLATEAU, best_plateau, neighbourhood, plateau, regimes, symbol_shares
 from ctp.research.validation.walk_forward import ANCHORED, ROLLING, Walker
 
 LEAST_DAYS = 60  # after the warm-up; less proves nothing
@@ -60,13 +60,14 @@ def validate(
 
     grid_or_result: a sweep: its best by `by`, or combination `number`, is judged, and each walk-forward fold chooses anew from
     the whole grid. A backtest: its parameters are judged, and folds choose from their neighbourhood (a fifth to either side).
+    by: a figure, or "plateau": not the best combination, but the one whose neighbours are best.
     folds: of each walk-forward and of the cross-validation. seed: of everything that depends on chance.
     Raises InputError naming what is wrong, too few candles among it.
     """
     if not 2 <= folds <= 50:
         raise InputError("folds", folds, "must be from 2 to 50")
-    if by not in FIGURES:
-        raise InputError("by", by, "must be one of " + ", ".join(FIGURES))
+    if by not in (*FIGURES, PLATEAU):
+        raise InputError("by", by, "must be plateau or one of " + ", ".join(FIGURES))
     swept, candidate, is_single = _swept(grid_or_result, number, by, workers)
     prepared = swept.prepared
     notes = [*prepared.notes]
@@ -149,7 +150,9 @@ def _swept(
     if isinstance(given, SweepResult):
         if number is not None and not 0 <= number < len(given):
             raise InputError("number", number, f"must be 0 to {len(given) - 1}")
-        return given, int(given._ranked(by)[0]) if number is None else number, False
+        if number is None:
+            number = best_plateau(given.grid, given.figures) if by == PLATEAU else int(given._ranked(by)[0])
+        return given, number, False
     if not isinstance(given, BacktestResult):
         raise InputError("grid_or_result", type(given).__name__, "must be what ctp.sweep or ctp.backtest returned")
     prepared = Prepared(

@@ -21,6 +21,7 @@ LOOK_BACK = 20  # days that tell the kind of market
 STEP = 0.2  # of a parameter's value, to its neighbours
 FIXED = ("warm_up", "cooldown", "volume_window")
 MOST_AXES = 5
+PLATEAU = "plateau"  # chosen by: not the best combination, but the one with the best neighbours
 
 
 def plateau(grid: Grid, figures: np.ndarray, candidate: int) -> Plateau:
@@ -54,6 +55,17 @@ def plateau(grid: Grid, figures: np.ndarray, candidate: int) -> Plateau:
         profitable=float(np.mean(gains)),
         median_sharpe=median,
     )
+
+
+def plateau_scores(grid: Grid, figures: np.ndarray) -> np.ndarray:
+    """Return for each combination the median Sharpe ratio of its neighbours, NaN without any: what a plateau is chosen by."""
+    found = (plateau(grid, figures, number).median_sharpe for number in range(grid.total))
+    return np.array([np.nan if score is None else score for score in found])
+
+
+def best_plateau(grid: Grid, figures: np.ndarray) -> int:
+    """Return the combination whose neighbourhood is best; the first of equals."""
+    return int(np.argmax(np.nan_to_num(plateau_scores(grid, figures), nan=-np.inf)))
 
 
 def neighbourhood(strategy: ParameterSet) -> dict[str, Sequence[Any]]:

@@ -28,6 +28,7 @@ from ctp.research.validation.bootstrap import HIGH, LOW
 from ctp.research.validation.outcome import Fold, WalkForward
 from ctp.research.validation.sharpe import annual_sharpe, moments, probabilistic_sharpe
 from ctp.research.validation.slices import Course, course_of, daily_of, piece, warmed
+from ctp.research.validation.surroundings import PLATEAU, plateau_scores
 
 FIRST_TRAINING = 0.4  # of all candles after the warm-up
 WARMED_ON = 5_000  # candles before a test, where there are as many
@@ -87,7 +88,7 @@ class Walker:
             training = piece(self.prepared, span.train - self.warm_rows, span.test)
             training = dataclasses.replace(training, strategy=warmed(training.strategy, self.warm_rows + 1))
             figures, _ = run_grid(training, self.grid, workers=self.workers, advance=self.advance)
-            values = figures[:, FIGURES.index(self.by)]
+            values = plateau_scores(self.grid, figures) if self.by == PLATEAU else figures[:, FIGURES.index(self.by)]
             signed = np.where(np.isnan(values), -np.inf, -values if self.by in SMALLER_IS_BETTER else values)
             signed[figures[:, FIGURES.index("trades")] == 0] = -np.inf
             best = int(np.argmax(signed))
