@@ -25,6 +25,7 @@ class Preset(NamedTuple):
 
 PRESETS: tuple[Preset, ...] = (
     Preset("owner", "rsi_mean_reversion", {}),
+    Preset("limit", "rsi_mean_reversion", {"limit_offset": 0.005}),
     Preset("wide", "rsi_mean_reversion", {"trend_window": 200, "stop_loss": 0.10, "take_profit": 0.0}),
     Preset("atr", "rsi_mean_reversion", {"trend_window": 200, "stop_atr": 3.0, "take_profit": 0.0}),
     Preset(

@@ -16,7 +16,6 @@ import pandas as pd
 
 from ctp.core.risk import DynamicRiskManager
 from ctp.core.rules import Costs
-from ctp.core.strategies import find
 from ctp.errors import InputError
 from ctp.i18n import LANGUAGES, text
 from ctp.market.candles import Candles
@@ -39,7 +38,6 @@ GRID: Mapping[str, Sequence[Any]] = {
     "take_profit": [0.0, 0.04],
     "signal": ["reversion", "momentum"],
 }
-OFFSET, OFFSET_VALUES = "limit_offset", [0.0, 0.002, 0.005]  # tried where the strategy has it
 FIXED, WALKED = "fixed", "walk-forward"
 
 
@@ -137,12 +135,10 @@ def study(
 ) -> Study:
     """Measure the presets and the best plateau of a grid on each series and timeframe.
 
-    candles: of one timeframe, the shortest of `timeframes`; longer ones are made of them. grid: axes of the searched rule, with
-    entries by a limit order among them where the strategy has them. tell: hears what is being done.
+    candles: of one timeframe, the shortest of `timeframes`; longer ones are made of them. grid: axes of the searched rule; none by
+    default that needs the bar loop, so limit orders are measured as a preset. tell: hears what is being done.
     """
     axes = dict(grid or GRID)
-    if grid is None and OFFSET in find("rsi_mean_reversion").parameters.bounds():
-        axes[OFFSET] = OFFSET_VALUES
     rows: list[Row] = []
     trials = 0
     for series in (one if one.timeframe == each else coarser(one, each) for one in candles for each in timeframes):
