@@ -39,9 +39,6 @@ def test_the_readme_shows_what_the_design_promised() -> None:
 
 def test_it_runs_as_it_is_written(home: Path) -> None:
     """On a quarter of the stretch it names, which is all that is stored: a store holds what was downloaded."""
-    compiled = ROOT / "var" / "tests" / "cache"
-    compiled.mkdir(parents=True, exist_ok=True)
-    (home / "cache").symlink_to(compiled)  # to compile everything anew would test patience
     candle_store(home).append(generated_candles(count=2_600))
     settings = load_settings()
     database = Database(settings.database_url)
