@@ -135,8 +135,8 @@ def study(
 ) -> Study:
     """Measure the presets and the best plateau of a grid on each series and timeframe.
 
-    candles: of one timeframe, the shortest of `timeframes`; longer ones are made of them. grid: axes of the searched rule; none by
-    default that needs the bar loop, so limit orders are measured as a preset. tell: hears what is being done.
+    candles: of one timeframe, the shortest of `timeframes`; longer ones are made of them. grid: axes of the searched rule, none
+    of which needs the bar loop by default: limit orders are measured as a preset. tell: hears what is being done.
     """
     axes = dict(grid or GRID)
     rows: list[Row] = []
