@@ -31,6 +31,7 @@ class Planted(ParameterSet):
 
     take_profit: float = parameter(0.0, Bound(0, 1))
     trailing_stop: float = parameter(0.0, Bound(0, 1))
+    limit_offset: float = parameter(0.0, Bound(0, 0.2))
     cooldown: int = parameter(0, Bound(0, 10, is_integer=True))
     warm_up: int = parameter(30, Bound(0, 10_000, is_integer=True))
 
