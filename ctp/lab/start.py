@@ -145,6 +145,7 @@ def become_lab(settings: Settings, arguments: Sequence[str], *, apart: bool) -> 
         _become(arguments, environment(settings, settings.folder("")))
     if may_be_ourselves(settings):
         file = make_token(settings.keys)
+        print(_way_in(settings, file, is_watched=sys.stderr.isatty()), file=sys.stderr)
         step_back(settings.lab.memory_mb)
         ours = {"JUPYTER_TOKEN_FILE": str(file), "JUPYTER_CONFIG_PATH": str(CONFIGURATION)}
         _become(arguments, {name: value for name, value in os.environ.items() if name != LAB_API} | ours)
@@ -157,6 +158,14 @@ def become_lab(settings: Settings, arguments: Sequence[str], *, apart: bool) -> 
     os.setuid(user.number)
     end_with_parent(os.getppid(), signal.SIGKILL)  # changing the user has undone it
     _become(arguments, chosen)
+
+
+def _way_in(settings: Settings, file: Path, *, is_watched: bool) -> str:
+    """Say how to open it: the whole link to a person at a terminal, never into a log."""
+    address = f"http://127.0.0.1:{settings.lab.port}/lab"
+    if is_watched:
+        return f"Open {address}?token={file.read_text('ascii')}"
+    return f"Open {address} with the token in {file}"
 
 
 def make_token(folder: Path) -> Path:

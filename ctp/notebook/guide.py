@@ -9,7 +9,7 @@ from ctp.notebook.place import Place
 _NOTEBOOKS = (
     ("01_download", "which candles are there, and are they whole?", "어떤 캔들이 있고, 빠진 곳은 없는가"),
     ("02_backtest", "what would the owner's rule have done?", "기본 규칙이라면 결과가 어땠을까"),
-    ("03_sweep", "which parameters did better, and is that a plateau?", "어떤 파라미터가 나았고, 주변 값도 괜찮은가"),
+    ("03_sweep", "which parameters did better: a plateau?", "어떤 파라미터가 나았고, 주변 값도 괜찮은가"),
     ("04_validate", "is the winner luck?", "가장 좋은 결과는 운인가"),
     ("05_vectorbt", "what does vectorbt add, and why not its RSI?", "vectorbt는 무엇을 더해 주고, RSI는 왜 다른가"),
     ("06_promote", "bring one parameter set to paper", "검증한 파라미터를 모의 거래로"),

@@ -17,7 +17,7 @@ from ctp.cli.doctor_lab import listener, look_at_lab
 from ctp.config import PROJECT, LabSettings, Settings, WebSettings
 from ctp.errors import ConfigError
 from ctp.lab.background import NICE
-from ctp.lab.start import OtherUser, environment, make_token, may_be_ourselves, other_user, people, prove_apart
+from ctp.lab.start import OtherUser, _way_in, environment, make_token, may_be_ourselves, other_user, people, prove_apart
 from ctp.lab.workspace import lay_out
 from tests.web.browserless import Site
 from tests.web.seed import World, make_world
@@ -110,6 +110,14 @@ def test_the_token_of_ones_own_lab_is_private_and_stays(tmp_path: Path) -> None:
     file.chmod(0o644)
     with pytest.raises(ConfigError, match="can be read by others"):
         make_token(tmp_path)
+
+
+def test_the_link_with_its_token_is_shown_to_a_person_and_never_to_a_log(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    file = make_token(settings.keys)
+    assert file.read_text() in _way_in(settings, file, is_watched=True)
+    logged = _way_in(settings, file, is_watched=False)
+    assert (file.read_text() in logged, str(file) in logged) == (False, True)
 
 
 def test_copies_of_notebooks_follow_ours_until_somebody_changes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
