@@ -87,7 +87,7 @@ def run_sweep() -> None:
     candles = ctp.example_candles("BTC/USDT", "1h", 50_000)
     axes: dict[str, Any] = {"period": range(5, 41), "oversold": range(20, 41), "stop_loss": [0.01, 0.02, 0.03, 0.05, 0.1]}
     while True:
-        ctp.sweep(candles=candles, grid=axes, quiet=True)
+        ctp.sweep(candles=candles, grid=axes, costs=ctp.costs("binance"), quiet=True)
         Path(sys.argv[2]).touch()
 
 
