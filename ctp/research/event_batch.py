@@ -106,7 +106,7 @@ def recall(row: Any) -> Walk:
 
 
 @kernel
-def combination_of(calendar: Calendar, numbers: Numbers, words: Any) -> Combination:
+def combination_of(calendar: Calendar, numbers: Numbers, words: Any, is_plain: bool) -> Combination:
     """Return a combination of its row of whole numbers."""
     width, first = wide(words[2]), wide(words[7])
     return Combination(
@@ -119,10 +119,54 @@ def combination_of(calendar: Calendar, numbers: Numbers, words: Any) -> Combinat
         wide(calendar.begins_month[first]),
         wide(numbers.cooldowns[words[6]]),
         numbers.takes[words[3]],
-        numbers.trails[words[4]],
+        0.0 if is_plain else numbers.trails[words[4]],
         numbers.widths[width],
         wide(numbers.changing[width]),
     )
+
+
+@kernel
+def plain_market(market: Market) -> Market:
+    """Return a spot market whose steps are 1 ÷ a whole number, so that the compiler knows it for one."""
+    return Market(
+        1,
+        market.tick_divisor,
+        1,
+        market.lot_divisor,
+        market.min_notional,
+        0,
+        market.fee_rate,
+        market.slippage,
+        market.liquidation_fee,
+        market.bracket_floor,
+        market.bracket_rate,
+        market.bracket_amount,
+        market.bracket_leverage,
+        market.maker_fee_rate,
+    )
+
+
+@kernel
+def walk_plain(
+    market: Market,
+    prices: Prices,
+    calendar: Calendar,
+    ranges: Ranges,
+    funding: FundingEvents,
+    tables: Tables,
+    numbers: Numbers,
+    words: Any,
+    order: Any,
+    equity: float,
+    memories: Any,
+    figures: Any,
+    statuses: Any,
+) -> None:
+    """Do as `walk_many` on a plain market without trailing stops: the same source, with what cannot happen left out."""
+    _walk_all(
+        plain_market(market), prices, calendar, ranges, funding, tables, numbers, words, order, equity, memories, figures,
+        statuses, True,
+    )  # fmt: skip
 
 
 @kernel
@@ -145,12 +189,35 @@ def walk_many(
 
     words, order, memories (scratch), statuses: one row a combination.
     """
+    _walk_all(
+        market, prices, calendar, ranges, funding, tables, numbers, words, order, equity, memories, figures, statuses, False
+    )
+
+
+@kernel
+def _walk_all(
+    market: Market,
+    prices: Prices,
+    calendar: Calendar,
+    ranges: Ranges,
+    funding: FundingEvents,
+    tables: Tables,
+    numbers: Numbers,
+    words: Any,
+    order: Any,
+    equity: float,
+    memories: Any,
+    figures: Any,
+    statuses: Any,
+    is_plain: bool,
+) -> None:
+    """Walk combinations, segment by segment."""
     rows = len(prices.close)
     begin = 0
     while begin < rows:
         until = rows if rows <= 2 * SEGMENT else min(rows, begin + SEGMENT)
         for index in range(len(order)):
-            combination = combination_of(calendar, numbers, words[index])
+            combination = combination_of(calendar, numbers, words[index], is_plain)
             if combination.first_decision >= until:
                 continue
             risk = risk_of(numbers.risks[words[index, 5]])

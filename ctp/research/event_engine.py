@@ -22,7 +22,7 @@ from ctp.research.backtest import Prepared, as_arrays
 from ctp.research.bar_loop import Series
 from ctp.research.compiled import compile_kernel
 from ctp.research.crew import work_off
-from ctp.research.event_batch import MEMORY, WORDS, Numbers, walk_many
+from ctp.research.event_batch import MEMORY, WORDS, Numbers, walk_many, walk_plain
 from ctp.research.event_figures import FIGURES
 from ctp.research.event_tables import (
     Tables,
@@ -187,6 +187,10 @@ class _Engine:
             self._touched(len(each.representatives)) for each in (self.stopped, taken, trailed)
         )
 
+        market = shared.market
+        is_unit = market.tick_multiple == 1 and market.lot_multiple == 1
+        self.is_plain = not market.is_perpetual and is_unit and not self.numbers.trails.any()
+
     def _touched(self, count: int) -> np.ndarray:
         """Return room for what touches stops or takes; none when there are too many to keep."""
         is_kept = count * self.shared.rows * self.shared.sides * 4 <= TOUCH_BYTES
@@ -284,7 +288,7 @@ class _Engine:
         memories = shared.scratch.borrow((len(order), MEMORY), np.float64)
         self.figures[rows] = _WITHOUT_DECISIONS
         shared.call(
-            walk_many, shared.market, shared.prices, self.calendars[zone], shared.ranges, shared.funding, tables,
+            walk_plain if self.is_plain else walk_many, shared.market, shared.prices, self.calendars[zone], shared.ranges, shared.funding, tables,
             self.numbers, words, rows, shared.equity, memories, self.figures, statuses,
         )  # fmt: skip
         shared.scratch.give_back(memories)

@@ -125,15 +125,15 @@ def see(risk: Any, curve: Curve, row: int, equity: float) -> Curve:
 
 
 @kernel
-def falls_deeper(curve: Curve, equity: float) -> bool:
-    """Return whether an equity below the peak may be the deepest fall; False is certain, and cheaper than a division."""
-    return curve.peak - equity > curve.deepest * curve.peak * ALMOST_ONE
+def falls_deeper(curve: Curve, peak: float, equity: float) -> bool:
+    """Return whether an equity below a peak may be the deepest fall; False is certain, and cheaper than a division."""
+    return peak - equity > curve.deepest * peak * ALMOST_ONE
 
 
 @kernel
 def fall_to(curve: Curve, equity: float) -> Curve:
     """Add an equity below the peak to the curve."""
-    if not falls_deeper(curve, equity):
+    if not falls_deeper(curve, curve.peak, equity):
         return curve
     fall = (curve.peak - equity) / curve.peak
     if fall > curve.deepest:

@@ -16,6 +16,7 @@ from ctp.core.types import FLAT, LONG, NAN, Candle
 from ctp.research.bar_loop import MINUTE_MS, Series
 
 BLOCK = 32  # candles; a power of two
+ROW_BITS = 0x7FFF_FFFF
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
@@ -103,8 +104,17 @@ class Tables(NamedTuple):
 
 @kernel
 def wide(row: int) -> int:
-    """Return a row number of a table, kept in 32 bits there, as every other whole number is: in 64."""
-    return row + 0
+    """Return a row number of a table, kept in 32 bits there, as every other whole number is: in 64.
+
+    The mask changes nothing: it tells the compiler that there is no negative index to be counted from the end.
+    """
+    return row & ROW_BITS
+
+
+@kernel
+def signed(number: int) -> int:
+    """Return a number of a table, which may be negative, in 64 bits."""
+    return number + 0
 
 
 @kernel
@@ -259,7 +269,7 @@ def touched_at(
 
     What is found, or that nothing was found so far, is kept in the table of that number; there may be no tables.
     """
-    known = wide(tables[number, entry]) if len(tables) > 0 else 0
+    known = signed(tables[number, entry]) if len(tables) > 0 else 0
     if known > 0:
         return min(known, end)
     if end <= -known:

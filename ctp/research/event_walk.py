@@ -63,6 +63,7 @@ from ctp.research.event_tables import (
     Tables,
     highest,
     lowest,
+    signed,
     touched_at,
     wide,
 )
@@ -118,6 +119,22 @@ def start_walk(calendar: Calendar, combination: Combination, equity: float) -> W
 
 
 @kernel
+def rise_to(
+    market: Market, prices: Prices, curve: Curve, position: Position, balance: float, top: float, begin: int, end: int
+) -> Curve:
+    """Add rows in which equity rises to a new peak and never falls deeper than before: only where it does so is looked for."""
+    end_row = curve.end_row
+    if curve.is_waiting:
+        end_row = begin
+        while balance + open_profit(market, position, prices.close[end_row]) < curve.peak:
+            end_row += 1
+    peak_row = end - 1
+    while balance + open_profit(market, position, prices.close[peak_row]) < top:
+        peak_row -= 1
+    return Curve(top, peak_row, curve.deepest, curve.top_row, end_row, 0, curve.is_locked)
+
+
+@kernel
 def see_stretch(
     market: Market,
     prices: Prices,
@@ -137,23 +154,32 @@ def see_stretch(
     may_rise = True
     if position.take_ticks != 0:
         may_rise = balance + open_profit(market, position, price_of(market, position.take_ticks)) >= curve.peak
-    may_deepen = falls_deeper(curve, at_stop) or is_drawdown(risk, curve.peak, at_stop)
+    may_deepen = falls_deeper(curve, curve.peak, at_stop) or is_drawdown(risk, curve.peak, at_stop)
+    top, is_rising = curve.peak, False
     if may_rise:
         if position.side == LONG:
             best = highest(ranges.highest_close, begin, end - 1)
         else:
             best = lowest(ranges.lowest_close, begin, end - 1)
-        if balance + open_profit(market, position, best) >= curve.peak:
-            for row in range(begin, end):
-                curve = see(risk, curve, row, balance + open_profit(market, position, prices.close[row]))
-            return curve
+        top = balance + open_profit(market, position, best)
+        is_rising = top >= curve.peak
+        if is_rising:
+            may_deepen = falls_deeper(curve, top, at_stop) or is_drawdown(risk, top, at_stop)
+    equity = at_stop
+    if may_deepen:
+        if position.side == LONG:
+            worst = lowest(ranges.lowest_close, begin, end - 1)
+        else:
+            worst = highest(ranges.highest_close, begin, end - 1)
+        equity = balance + open_profit(market, position, worst)
+    if is_rising:
+        if not may_deepen or not (falls_deeper(curve, top, equity) or is_drawdown(risk, top, equity)):
+            return rise_to(market, prices, curve, position, balance, top, begin, end)
+        for row in range(begin, end):
+            curve = see(risk, curve, row, balance + open_profit(market, position, prices.close[row]))
+        return curve
     if not may_deepen:
         return curve
-    if position.side == LONG:
-        worst = lowest(ranges.lowest_close, begin, end - 1)
-    else:
-        worst = highest(ranges.highest_close, begin, end - 1)
-    equity = balance + open_profit(market, position, worst)
     curve = fall_to(curve, equity)
     if is_drawdown(risk, curve.peak, equity):
         return Curve(curve.peak, curve.peak_row, curve.deepest, curve.top_row, curve.end_row, curve.is_waiting, 1)
@@ -189,7 +215,7 @@ def trailing_row(
 
     What is found, or that nothing was found so far, is kept in the table as `touched_at` does.
     """
-    known = wide(trails[number, entry]) if len(trails) > 0 else 0
+    known = signed(trails[number, entry]) if len(trails) > 0 else 0
     if known > 0:
         return min(known, end)
     if end <= -known:
@@ -256,10 +282,10 @@ def may_be_liquidated(market: Market, ranges: Ranges, position: Position, begin:
 
 
 @kernel
-def candle_of(calendar: Calendar, prices: Prices, row: int) -> Candle:
+def candle_of(market: Market, calendar: Calendar, prices: Prices, row: int) -> Candle:
     """Return the candle of a row; its volume does not matter to a fill."""
     candle = calendar.rows[row]
-    if len(prices.mark_open) > 0:
+    if market.is_perpetual and len(prices.mark_open) > 0:
         return Candle(
             candle.time,
             candle.open,
@@ -302,10 +328,11 @@ def walk(
         row = max(row, locked_until)
         if row >= until:
             break
-        row = wide(tables.next_entry[combination.entry, row])
+        found = signed(tables.next_entry[combination.entry, row])
         side = LONG
-        if row < 0:
-            row, side = ~row, SHORT
+        if market.is_perpetual and found < 0:
+            found, side = ~found, SHORT
+        row = wide(found)
         if row >= until:
             break
         if curve.is_locked:
@@ -390,7 +417,7 @@ def walk(
         due = wide(calendar.rows[entry].funding_next)
         at = entry
         while True:
-            paid_at = wide(funding.row[due]) if due < len(funding.row) else rows
+            paid_at = wide(funding.row[due]) if market.is_perpetual and due < len(funding.row) else rows
             stretch_end = min(paid_at, last)
             if stretch_end > at:
                 while boundary < stretch_end:
@@ -422,7 +449,7 @@ def walk(
             reference = calendar.rows[exit_row].open
             price = exit_price(market, side, reference)
         else:
-            fill = protective_fill(market, position, candle_of(calendar, prices, exit_row), exit_row == entry)
+            fill = protective_fill(market, position, candle_of(market, calendar, prices, exit_row), exit_row == entry)
             reason, reference, price = fill.reason, fill.reference, fill.price
             if reason in (LIQUIDATION, STILL_OPEN):
                 status = NEEDS_BAR_LOOP
