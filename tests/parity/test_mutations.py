@@ -20,7 +20,7 @@ from tests.parity.compare import differences, run_oracle
 from tests.parity.engines import run_plain
 
 print(ctp.core.fills.__file__)
-for seed in range(60):
+for seed in range(600):
     case = random_case(seed, length=150)
     history = history_of(case)
     if wrong := differences(run_plain(case, history), run_oracle(case, history)):
