@@ -287,8 +287,9 @@ class _Engine:
         rows, statuses = self.out[order], np.zeros(len(order), np.int8)
         memories = shared.scratch.borrow((len(order), MEMORY), np.float64)
         self.figures[rows] = _WITHOUT_DECISIONS
+        walk = walk_plain if self.is_plain else walk_many
         shared.call(
-            walk_plain if self.is_plain else walk_many, shared.market, shared.prices, self.calendars[zone], shared.ranges, shared.funding, tables,
+            walk, shared.market, shared.prices, self.calendars[zone], shared.ranges, shared.funding, tables,
             self.numbers, words, rows, shared.equity, memories, self.figures, statuses,
         )  # fmt: skip
         shared.scratch.give_back(memories)

@@ -308,21 +308,24 @@ def calendar_of(prices: Prices, funding: FundingEvents, timeframe_ms: int, zone_
     rows = np.zeros(len(local), ROW)
     for name in ("open", "high", "low", "close", "time", "is_after_gap"):
         rows[name] = getattr(prices, name)
-    rows["day_first"], rows["day_next"], day_index = _periods(local // DAY_MS)
-    month = local.astype("datetime64[ms]").astype("datetime64[M]")
-    rows["month_first"], _, month_index = _periods(month.astype(np.int64))
-    rows["funding_next"] = np.searchsorted(funding.row, np.arange(1, len(local) + 1), side="left")
-    begins = local - month.astype("datetime64[ms]").astype(np.int64) < timeframe_ms
+    day = local // DAY_MS
+    day_starts, day_index = _periods(day)
+    rows["day_first"] = day_starts[day_index]
+    rows["day_next"] = np.append(day_starts[1:], len(local))[day_index]
+    month = day[day_starts].astype("datetime64[D]").astype("datetime64[M]")  # of each day: there are few
+    month_starts, month_of_day = _periods(month.astype(np.int64))
+    month_index = month_of_day[day_index]
+    rows["month_first"] = day_starts[month_starts][month_index]
+    if len(funding.row):
+        rows["funding_next"] = np.searchsorted(funding.row, np.arange(1, len(local) + 1), side="left")
+    begins = local - month.astype("datetime64[ms]").astype(np.int64)[day_index] < timeframe_ms
     return Calendar(rows, day_index, month_index, begins.astype(np.int8))
 
 
-def _periods(number: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return each row's first row of its period, first row of the next, and how many periods came before."""
+def _periods(number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first place of each period, and for each place how many periods came before."""
     is_new = np.concatenate(([True], np.diff(number) != 0))
-    starts = np.flatnonzero(is_new)
-    index = np.cumsum(is_new) - 1
-    ends = np.append(starts[1:], len(number))
-    return starts[index], ends[index], index.astype(np.int32)
+    return np.flatnonzero(is_new), (np.cumsum(is_new) - 1).astype(np.int32)
 
 
 def ranges_of(prices: Prices) -> Ranges:
